@@ -1,0 +1,19 @@
+"""Tables of inference, by subject; import them from here."""
+
+from inference.models.catalog import ImageModel, ModelAlias, ModelVersion
+from inference.models.jobs import IdempotencyRecord, Image, Job, JobClass, JobContent, State
+from inference.models.prompts import PromptTemplate, PromptTemplateVersion
+
+__all__ = [
+    "IdempotencyRecord",
+    "Image",
+    "ImageModel",
+    "Job",
+    "JobClass",
+    "JobContent",
+    "ModelAlias",
+    "ModelVersion",
+    "PromptTemplate",
+    "PromptTemplateVersion",
+    "State",
+]
