@@ -1,0 +1,1 @@
+"""Plumbing that all dialects share: who is calling, errors, parsing, waiting, files."""

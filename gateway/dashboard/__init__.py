@@ -1,0 +1,1 @@
+"""Pages for people: one more face that calls the same functions as the dialects."""

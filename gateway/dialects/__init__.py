@@ -1,0 +1,1 @@
+"""One folder per wire format: `urls`, `serializers`, `views`, `errors`. Dialects do not import each other."""
