@@ -77,9 +77,9 @@ def stale_partitions(topic: Topic, published_before: datetime) -> list[str]:
     return list(stale.values_list("partition", flat=True).distinct())
 
 
-def requeue_stale(topic: Topic, partitions: Iterable[str], published_before: datetime) -> int:
-    """Put back what was published before that time and never done; returns how many."""
-    stale = OutboxMessage.objects.filter(
-        topic=topic, partition__in=partitions, published_at__lt=published_before
-    )
+def requeue_stale(topic: Topic, published_before: datetime, partitions: Iterable[str] | None = None) -> int:
+    """Put back what was published before that time and never done, of all partitions or some; returns how many."""
+    stale = OutboxMessage.objects.filter(topic=topic, published_at__lt=published_before)
+    if partitions is not None:
+        stale = stale.filter(partition__in=partitions)
     return stale.update(published_at=None)

@@ -57,9 +57,8 @@ def _republish(before: datetime) -> int:
     moving = set(claimed.values_list("model_version__model_id", flat=True).distinct())
     still = [model for model in stale if model not in moving]
     old = before - (REPUBLISH_ANYWAY - REPUBLISH_AFTER)
-    return outbox.requeue_stale(Topic.JOB_QUEUED, still, before) + outbox.requeue_stale(
-        Topic.JOB_QUEUED, stale, old
-    )
+    stuck = outbox.requeue_stale(Topic.JOB_QUEUED, before, still)
+    return stuck + outbox.requeue_stale(Topic.JOB_QUEUED, old)
 
 
 def _each(change: Callable[[Job], bool], rows: Iterable[Job]) -> int:
@@ -78,6 +77,6 @@ def _changed(change: Callable[[Job], bool], job: Job) -> bool:
 def recover_from(worker: str) -> int:
     """Take back the jobs of a worker that is known to be dead, without waiting for its leases; returns how many."""
     soon = clock.now() + timedelta(seconds=1)
-    outbox.requeue_stale(Topic.JOB_QUEUED, outbox.stale_partitions(Topic.JOB_QUEUED, soon), soon)
+    outbox.requeue_stale(Topic.JOB_QUEUED, soon)
     rows = Job.objects.across_workspaces().select_related("model_version")
     return _each(jobs.recover, rows.filter(state=State.PROCESSING, worker=worker))

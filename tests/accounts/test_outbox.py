@@ -195,7 +195,7 @@ class TestRequeueStale:
         put("job_1")
         publish()
 
-        count = outbox.requeue_stale(Topic.JOB_QUEUED, [MODEL], NOW + timedelta(seconds=1))
+        count = outbox.requeue_stale(Topic.JOB_QUEUED, NOW + timedelta(seconds=1), [MODEL])
 
         assert (count, turns()) == (1, ["job_1"])
 
@@ -203,7 +203,7 @@ class TestRequeueStale:
         put("job_1")
         publish()
 
-        count = outbox.requeue_stale(Topic.JOB_QUEUED, [MODEL], NOW)
+        count = outbox.requeue_stale(Topic.JOB_QUEUED, NOW, [MODEL])
 
         assert (count, turns()) == (0, [])
 
@@ -211,11 +211,11 @@ class TestRequeueStale:
         put("job_1")
         publish()
 
-        outbox.requeue_stale(Topic.JOB_QUEUED, [MODEL], NOW + timedelta(seconds=1))
+        outbox.requeue_stale(Topic.JOB_QUEUED, NOW + timedelta(seconds=1), [MODEL])
 
         assert outbox.published_count(Topic.JOB_QUEUED, MODEL) == 0
 
     def test_leaves_what_was_never_published(self) -> None:
         put("job_1")
 
-        assert outbox.requeue_stale(Topic.JOB_QUEUED, [MODEL], NOW) == 0
+        assert outbox.requeue_stale(Topic.JOB_QUEUED, NOW, [MODEL]) == 0
