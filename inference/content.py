@@ -8,12 +8,12 @@ import structlog
 
 from accounts import entitlements, keyring
 from accounts.keyring import ContentUnreadable, Keyring
+from inference import retention
 from inference.models import Job, JobContent
 from inference.requests import ResolvedRequest
 
 log = structlog.get_logger(__name__)
 
-DELETE_BATCH = 1_000
 FLAGGED_DAYS = 90  # flagged and blocked prompts wait this long for review
 
 
@@ -50,9 +50,7 @@ def read(job: Job) -> Words | None:
 def delete_expired(now: datetime) -> int:
     """Delete words whose retention is over; a job that still needs them keeps them. Returns how many went."""
     over = JobContent.objects.across_workspaces().filter(expires_at__lte=now, job__finished_at__isnull=False)
-    batch = list(over.values_list("pk", flat=True)[:DELETE_BATCH])
-    JobContent.objects.across_workspaces().filter(pk__in=batch).delete()
-    return len(batch)
+    return retention.delete_batch(over)
 
 
 def keep_for_review(job: Job, now: datetime) -> None:

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.keyring import Keyring, Purpose
+from inference import retention
 from inference.models import IdempotencyRecord, Job
 from inference.requests import Caller, Delivery, GenerationRequest, InvalidRequest
 
 KEPT = timedelta(hours=24)
 MAX_KEY_CHARACTERS = 255
-DELETE_BATCH = 1_000
 
 
 class IdempotencyKeyReused(Exception):
@@ -45,8 +45,8 @@ def key_of(
 
 def _told(request: GenerationRequest | Delivery) -> dict[str, Any]:
     """What differs from the defaults, so that a field added later changes no earlier fingerprint."""
-    values = {one.name: getattr(request, one.name) for one in fields(request)}
-    return {one.name: values[one.name] for one in fields(request) if values[one.name] != one.default}
+    told = {one: getattr(request, one.name) for one in fields(request)}
+    return {one.name: value for one, value in told.items() if value != one.default}
 
 
 def _bare(header: str) -> str:
@@ -89,6 +89,4 @@ def remember(caller: Caller, key: Key, job: Job, now: datetime) -> None:
 def delete_expired(now: datetime) -> int:
     """Delete records that protect no retry any more; returns how many went."""
     over = IdempotencyRecord.objects.across_workspaces().filter(created_at__lte=now - KEPT)
-    batch = list(over.values_list("pk", flat=True)[:DELETE_BATCH])
-    IdempotencyRecord.objects.across_workspaces().filter(pk__in=batch).delete()
-    return len(batch)
+    return retention.delete_batch(over)
