@@ -202,9 +202,10 @@ def _expire_side(workspace_id: uuid.UUID, side: Side, now: datetime) -> int:
     with _joined():
         row, _ = _lock(workspace_id, side)
         left = Grant.objects.for_workspace(workspace_id).filter(side=side, remaining_credits__gt=0)
-        count = left.filter(expires_at__lte=now).count()
-        _spendable(row, now)
-    return count
+        due = list(left.filter(expires_at__lte=now))
+        for expired in due:
+            _expire(row, expired)
+    return len(due)
 
 
 def _joined() -> contextlib.AbstractContextManager[None]:
