@@ -37,9 +37,6 @@ class ApiKeyAuthentication(BaseAuthentication):
         context.of(request).log_fields = {"key_id": key.key_id, "workspace_id": str(key.workspace_id)}
         return None, key
 
-    def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="Atelier"'
-
 
 def _presented(request: Request) -> str:
     scheme, _, key = request.headers.get("Authorization", "").strip().partition(" ")

@@ -7,6 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 Endpoint = tuple[str, str, str, Callable[..., Any]]
 # Redoc's bundle names a logo on its maker's host; the policy keeps the browser from asking for it.
@@ -35,15 +36,18 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         }
 
 
-class SwaggerView(SpectacularSwaggerView):
+class OwnHostOnly(APIView):
+    """A documentation page that the browser may not let load from elsewhere."""
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         final: Response = super().finalize_response(request, response, *args, **kwargs)
         final["Content-Security-Policy"] = PAGE_POLICY
         return final
 
 
-class RedocView(SpectacularRedocView):
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
-        final: Response = super().finalize_response(request, response, *args, **kwargs)
-        final["Content-Security-Policy"] = PAGE_POLICY
-        return final
+class SwaggerView(OwnHostOnly, SpectacularSwaggerView):
+    pass
+
+
+class RedocView(OwnHostOnly, SpectacularRedocView):
+    pass
