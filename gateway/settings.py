@@ -134,13 +134,39 @@ else:
     _database["CONN_HEALTH_CHECKS"] = True
     _database["OPTIONS"] = {
         **_database.get("OPTIONS", {}),  # what the URL asks for, such as sslmode
+        # Statements are planned once per connection, which saves the database a third of accepting a job. In turn one
+        # statement has at most 65,535 parameters: bulk writes name a batch size.
+        "server_side_binding": True,
+        "prepare_threshold": 5 if env.boolean("ATELIER_DB_PREPARE", True) else None,
         "pool": {
             "min_size": 1,
-            "max_size": env.integer("ATELIER_DB_POOL", 12, least=1),
+            "max_size": env.integer("ATELIER_DB_POOL", 16, least=1),
             "timeout": 10,
             "max_lifetime": 1800,
         },
     }
+
+# Keys, limits and the catalogue stay in the process for so long, or until they change; 0 asks each time.
+LOOKUP_SECONDS = 60
+# When keys were last used is written so often; 0 leaves it to whoever asks.
+KEY_USE_SECONDS = 30
+
+# --- Redis and limits ---------------------------------------------------------------------------
+
+REDIS_URL = env.text("REDIS_URL")
+# Web processes that share the rate limits; without Redis each takes its share.
+WEB_PROCESSES = env.integer("ATELIER_WEB_PROCESSES", 1, least=1)
+TRUSTED_PROXIES = env.integer("ATELIER_TRUSTED_PROXIES", 0)
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "guards": {
+        "BACKEND": "gateway.api.guard_cache.SharedCounts",
+        "LOCATION": "guards",
+        # Beyond this a third is dropped, so whoever has many addresses must not get there within a minute.
+        "OPTIONS": {"MAX_ENTRIES": 200_000},
+    },
+}
+RATELIMIT_USE_CACHE = "guards"
 
 # --- People -------------------------------------------------------------------------------------
 
@@ -155,6 +181,13 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "optional"
+# By address `gateway.dashboard.entrance` counts, with a Retry-After; by account these go on counting.
+ACCOUNT_RATE_LIMITS = {
+    "login": None,
+    "signup": None,
+    "login_failed": "5/300s/key",
+    "reset_password": "5/m/key",
+}
 ACCOUNT_ADAPTER = "gateway.dashboard.adapter.AccountAdapter"
 LOGIN_REDIRECT_URL = "/"
 LOGIN_URL = "account_login"
@@ -163,6 +196,7 @@ EMAIL_BACKEND = env.text(
     "ATELIER_EMAIL_BACKEND",
     f"django.core.mail.backends.{'smtp' if IS_PRODUCTION else 'console'}.EmailBackend",
 )
+EMAIL_TIMEOUT = 5  # seconds; without one a mail server that hangs would hold its caller for ever
 DEFAULT_FROM_EMAIL = env.text("ATELIER_EMAIL_FROM", "Atelier <no-reply@localhost>")
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
@@ -175,6 +209,7 @@ if env.boolean("ATELIER_BEHIND_TLS_PROXY", False):
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["gateway.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_THROTTLE_CLASSES": ["gateway.api.throttling.RateLimitThrottle"],
     "DEFAULT_PERMISSION_CLASSES": ["gateway.api.authentication.HasScope"],
     # Clients label JSON as anything and ask for anything; we read JSON and answer JSON.
     "DEFAULT_PARSER_CLASSES": ["gateway.api.parsers.AnyTypeJSONParser"],
@@ -194,14 +229,20 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SORT_OPERATIONS": False,  # the order of the addresses is the order of a reader's interest
+    "ENUM_NAME_OVERRIDES": {
+        "JobStateEnum": "inference.models.State",
+        "KeyStateEnum": "accounts.key_management.State",
+    },
     "PREPROCESSING_HOOKS": ["gateway.api.schema.only_native"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("ATELIER_MAX_BODY_BYTES", 1_000_000, least=1_000)
-# Threads that accept requests of the waiting faces; each holds a database connection while it works.
-ACCEPT_THREADS = env.integer("ATELIER_ACCEPT_THREADS", 8, least=1)
+# Threads that accept jobs and threads that look; each holds a database connection while it works. More of them than
+# these only wait for each other: a process computes on one core.
+ACCEPT_THREADS = env.integer("ATELIER_ACCEPT_THREADS", 4, least=1)
+READ_THREADS = env.integer("ATELIER_READ_THREADS", 6, least=1)
 MAX_WAIT_SECONDS = env.integer("ATELIER_MAX_WAIT_SECONDS", 300, least=1)
 
 # --- Making images ------------------------------------------------------------------------------
@@ -242,6 +283,8 @@ STORAGES = {
 }
 FILE_URL_SECONDS = env.integer("ATELIER_FILE_URL_SECONDS", 3600, least=1)
 CONTENT_RETENTION_DAYS = env.integer("ATELIER_CONTENT_RETENTION_DAYS", 30)
+PICTURE_RETENTION_DAYS = env.integer("ATELIER_PICTURE_RETENTION_DAYS", 90)
+JOB_RETENTION_DAYS = env.integer("ATELIER_JOB_RETENTION_DAYS", 180)
 
 # --- Celery -------------------------------------------------------------------------------------
 
@@ -267,6 +310,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULE = {
     "publish queued jobs": {"task": "inference.tasks.relay", "schedule": 1.0, "options": {"expires": 5}},
     "recover lost jobs": {"task": "inference.tasks.sweep", "schedule": 5.0, "options": {"expires": 15}},
+    "send mails": {"task": "gateway.tasks.deliver_emails", "schedule": 5.0, "options": {"expires": 15}},
 }
 
 # --- Logs ---------------------------------------------------------------------------------------
