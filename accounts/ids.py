@@ -22,6 +22,7 @@ class Prefix(StrEnum):
     MEMBERSHIP = "mem"
     TEMPLATE = "tpl"
     GRANT = "grt"
+    QUOTA = "quo"
 
 
 class InvalidId(ValueError):

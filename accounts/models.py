@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts import ids, roles
@@ -24,7 +25,7 @@ class Scope(models.TextChoices):
 
     IMAGES = "images"
     JOBS = "jobs"
-    FILES = "files"
+    FILES = "files"  # for uploads, which come later; opens nothing yet
     USAGE = "usage"
     BILLING = "billing"
     ADMIN = "admin"
@@ -65,6 +66,12 @@ class Workspace(models.Model):
     id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
     name = models.CharField(max_length=80)
     suspended_at = models.DateTimeField(null=True, blank=True)
+    # From then on everything but ledger and audit is deleted; until then it can be taken back.
+    closing_at = models.DateTimeField(null=True, blank=True)
+    # Periods of quotas and reports. A change takes effect when the period ends that it falls into.
+    time_zone = models.CharField(max_length=64, default="UTC")
+    earlier_time_zone = models.CharField(max_length=64, blank=True)
+    time_zone_changed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -83,9 +90,7 @@ class Membership(WorkspaceOwned):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["workspace", "user"], name="membership_once_per_user"),
-            models.CheckConstraint(
-                condition=models.Q(role__in=list(roles.Role)), name="membership_known_role"
-            ),
+            models.CheckConstraint(condition=Q(role__in=list(roles.Role)), name="membership_known_role"),
         ]
 
 
@@ -102,15 +107,29 @@ class ApiKey(WorkspaceOwned):
     membership = models.ForeignKey(
         Membership, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
+    # A key and those that replaced it are one lineage: quotas and rate limits count them together.
+    lineage_id = models.UUIDField(default=ids.new_id, editable=False)
+    replaced_by = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="replaces"
+    )
+
+    # Terms: what the key may do. Empty lists and nulls mean no limit of the key's own.
     scopes = models.JSONField(default=list)
+    allowed_models = models.JSONField(default=list)  # slugs
+    allowed_networks = models.JSONField(default=list)  # CIDR
+    max_pixels = models.PositiveIntegerField(null=True, blank=True)  # width x height of one image
+    max_steps = models.PositiveIntegerField(null=True, blank=True)
+    max_images = models.PositiveIntegerField(null=True, blank=True)  # of one call
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+
     revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)  # written in batches, so up to a minute late
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [
-            models.CheckConstraint(condition=models.Q(side__in=Side.values), name="api_key_known_side")
-        ]
+        constraints = [models.CheckConstraint(condition=Q(side__in=Side.values), name="api_key_known_side")]
+        indexes = [models.Index(fields=["workspace", "lineage_id"], name="api_key_by_lineage")]
 
     @property
     def prefix(self) -> str:
@@ -136,7 +155,71 @@ class Entitlements(models.Model):
 
     workspace = models.OneToOneField(Workspace, primary_key=True, on_delete=models.PROTECT, related_name="+")
     concurrent_jobs = models.PositiveIntegerField(null=True, blank=True)
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    polls_per_minute = models.PositiveIntegerField(null=True, blank=True)
     content_retention_days = models.PositiveIntegerField(null=True, blank=True)
+    picture_retention_days = models.PositiveIntegerField(null=True, blank=True)
+    job_retention_days = models.PositiveIntegerField(null=True, blank=True)
+
+
+class Subject(models.TextChoices):
+    """Whose use a quota counts."""
+
+    WORKSPACE = "workspace"
+    MEMBER = "member"
+    KEY = "key"
+    END_USER = "end_user"
+
+
+class QuotaUnit(models.TextChoices):
+    IMAGES = "images"
+    CREDITS = "credits"
+
+
+class Window(models.TextChoices):
+    """The period after which a quota starts anew, in the workspace's time zone."""
+
+    DAY = "day"
+    MONTH = "month"
+    TOTAL = "total"
+
+
+class Quota(WorkspaceOwned):
+    """A limit on use per period. What was used is counted elsewhere, by whoever accepts the work."""
+
+    id = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
+    subject = models.CharField(max_length=10, choices=Subject.choices)
+    # A membership's id, a key's lineage, or an end user's hash; empty: each one that has no quota of its own.
+    subject_id = models.CharField(max_length=64, blank=True)
+    unit = models.CharField(max_length=8, choices=QuotaUnit.choices)
+    window = models.CharField(max_length=6, choices=Window.choices)
+    limit = models.PositiveBigIntegerField()
+    is_hard = models.BooleanField(default=True)  # a soft one lets through and tells
+    anchor_day = models.PositiveSmallIntegerField(default=1)  # day of the month on which a month begins
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "subject", "subject_id", "unit", "window"], name="quota_once_per_subject"
+            ),
+            models.CheckConstraint(condition=Q(subject__in=Subject.values), name="quota_known_subject"),
+            models.CheckConstraint(condition=Q(unit__in=QuotaUnit.values), name="quota_known_unit"),
+            models.CheckConstraint(condition=Q(window__in=Window.values), name="quota_known_window"),
+            models.CheckConstraint(
+                condition=Q(anchor_day__gte=1, anchor_day__lte=31), name="quota_anchor_is_a_day"
+            ),
+            models.CheckConstraint(
+                condition=~Q(subject=Subject.WORKSPACE) | Q(subject_id=""), name="quota_of_one_workspace"
+            ),
+        ]
+
+
+class CacheVersion(models.Model):
+    """Rises, by database triggers, with every change of the tables behind a topic of cached lookups."""
+
+    topic = models.CharField(max_length=20, primary_key=True)
+    version = models.PositiveBigIntegerField(default=1)
 
 
 class AuditEvent(WorkspaceOwned):
@@ -156,6 +239,36 @@ class AuditEvent(WorkspaceOwned):
         indexes = [
             models.Index(fields=["workspace", "id"], name="audit_by_workspace"),
             models.Index(fields=["workspace", "prompt_hash"], name="audit_by_prompt_hash"),
+        ]
+
+
+class AuditSeal(WorkspaceOwned):
+    """One link of a workspace's chain over its audit events: this digest covers the previous one and its events."""
+
+    number = models.PositiveBigIntegerField()
+    key_id = models.CharField(max_length=20)  # which of ATELIER_KEYRING_SECRETS made the digests
+    previous_digest = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "number"], name="audit_seal_once_per_number")
+        ]
+
+
+class SealedEvent(WorkspaceOwned):
+    """The place of one audit event in the chain, and its digest when it was sealed."""
+
+    # Not a foreign key: an event that somebody deleted must leave its place behind.
+    event_id = models.BigIntegerField(primary_key=True)
+    seal = models.ForeignKey(AuditSeal, on_delete=models.PROTECT, related_name="events")
+    position = models.PositiveIntegerField()
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["seal", "position"], name="sealed_event_once_per_position")
         ]
 
 

@@ -13,11 +13,13 @@ from typing import Any
 from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
 
+from accounts.inserts import insert
 from accounts.models import OutboxMessage
 
 
 class Topic(StrEnum):
     JOB_QUEUED = "job.queued"
+    EMAIL = "email"
 
 
 def put(
@@ -31,19 +33,26 @@ def put(
     not_before_at: datetime | None = None,
 ) -> None:
     """Write a message; within a workspace a lower rank goes first. `not_before_at` holds it back until then."""
-    OutboxMessage.objects.create(
-        topic=topic,
-        key=key,
-        payload=payload,
-        workspace_id=workspace_id,
-        partition=partition,
-        rank=rank,
-        not_before_at=not_before_at,
+    insert(
+        OutboxMessage(
+            topic=topic,
+            key=key,
+            payload=payload,
+            workspace_id=workspace_id,
+            partition=partition,
+            rank=rank,
+            not_before_at=not_before_at,
+        )
     )
 
 
 def done(topic: Topic, key: str) -> None:
     OutboxMessage.objects.filter(topic=topic, key=key).delete()
+
+
+def forget(workspace_id: uuid.UUID) -> int:
+    """Drop everything that was to happen for a workspace; returns how many messages."""
+    return OutboxMessage.objects.filter(workspace_id=workspace_id).delete()[0]
 
 
 def published_count(topic: Topic, partition: str) -> int:
