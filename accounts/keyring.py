@@ -15,6 +15,8 @@ from enum import StrEnum
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 
+from accounts import tenancy
+from accounts.lookups import Lookup, Topic
 from accounts.models import WorkspaceKeyring
 
 
@@ -53,6 +55,11 @@ def create(workspace_id: uuid.UUID) -> None:
     )
 
 
+def destroy(workspace_id: uuid.UUID) -> bool:
+    """Make everything unreadable that was encrypted for the workspace, backups included; False if it was already."""
+    return bool(WorkspaceKeyring.objects.filter(workspace_id=workspace_id).delete()[0])
+
+
 class Purpose(StrEnum):
     """Equal texts hashed for different purposes have unrelated digests."""
 
@@ -63,7 +70,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class Keyring:
-    """A workspace's opened secret. Use it and let it go: it is never cached, so destroying the row ends it at once."""
+    """A workspace's opened secret. Kept in the process by `of` until the row changes or is destroyed."""
 
     key_id: str
     secret: bytes = field(repr=False)
@@ -73,6 +80,10 @@ class Keyring:
         return KeyedHash(
             hmac.digest(_derive(self.secret, purpose), text.encode(), hashlib.sha256).hex(), self.key_id
         )
+
+    def end_user(self, text: str) -> str:
+        """The only trace of a caller's end user; empty for none."""
+        return self.hash(text, Purpose.END_USER).digest if text else ""
 
     def encrypt(self, content: bytes) -> bytes:
         return _fernet(self.secret, "content").encrypt(content)
@@ -87,7 +98,12 @@ class Keyring:
 
 def of(workspace_id: uuid.UUID) -> Keyring:
     """Open a workspace's keyring; raises ContentUnreadable when it was destroyed or cannot be unwrapped."""
-    row = WorkspaceKeyring.objects.filter(workspace_id=workspace_id).first()
+    return _kept(workspace_id)
+
+
+def _load(workspace_id: uuid.UUID) -> Keyring:
+    with tenancy.reading(workspace_id):
+        row = WorkspaceKeyring.objects.filter(workspace_id=workspace_id).first()
     if row is None:
         raise ContentUnreadable("The workspace's keyring was destroyed.")
     try:
@@ -96,3 +112,6 @@ def of(workspace_id: uuid.UUID) -> Keyring:
         raise ContentUnreadable(
             "The workspace's keyring opens with none of ATELIER_KEYRING_SECRETS."
         ) from None
+
+
+_kept = Lookup(Topic.LIMITS, _load)

@@ -21,12 +21,18 @@ class TestLimits:
     def test_are_those_of_the_row(self, workspace: Workspace) -> None:
         Entitlements.objects.create(workspace=workspace, concurrent_jobs=7, content_retention_days=9)
 
-        assert entitlements.of(workspace.pk) == entitlements.Limits(7, 9)
+        limits = entitlements.of(workspace.pk)
+
+        assert (limits.concurrent_jobs, limits.content_retention_days) == (7, 9)
 
     def test_mix_row_and_defaults(self, workspace: Workspace, settings: Any) -> None:
         Entitlements.objects.create(workspace=workspace, concurrent_jobs=7)
 
-        assert entitlements.of(workspace.pk) == entitlements.Limits(7, settings.CONTENT_RETENTION_DAYS)
+        limits = entitlements.of(workspace.pk)
+
+        assert limits.concurrent_jobs == 7
+        assert limits.content_retention_days == settings.CONTENT_RETENTION_DAYS
+        assert limits.polls_per_minute == entitlements.DEFAULT_POLLS_PER_MINUTE
 
     @pytest.mark.parametrize("field", ["concurrent_jobs", "content_retention_days"])
     def test_take_zero_for_zero(self, workspace: Workspace, field: str) -> None:

@@ -46,6 +46,17 @@ class TestHash:
         assert made.key_id == WorkspaceKeyring.objects.get(workspace=workspace).key_id
 
 
+class TestEndUser:
+    def test_is_a_hash_for_this_purpose_alone(self, workspace: Workspace) -> None:
+        opened = keyring.of(workspace.pk)
+
+        assert opened.end_user("dora") == opened.hash("dora", Purpose.END_USER).digest
+        assert opened.end_user("dora") != opened.hash("dora").digest
+
+    def test_is_empty_for_nobody(self, workspace: Workspace) -> None:
+        assert keyring.of(workspace.pk).end_user("") == ""
+
+
 class TestEncrypt:
     def test_hides_the_content(self, workspace: Workspace) -> None:
         assert b"boat" not in keyring.of(workspace.pk).encrypt(PROMPT.encode())
@@ -122,3 +133,23 @@ class TestCreate:
 
     def test_gives_every_workspace_its_own(self, workspace: Workspace, charlies_workspace: Workspace) -> None:
         assert keyring.of(workspace.pk).secret != keyring.of(charlies_workspace.pk).secret
+
+
+class TestDestroy:
+    def test_makes_everything_unreadable(self, workspace: Workspace) -> None:
+        token = keyring.of(workspace.pk).encrypt(b"words")
+
+        assert keyring.destroy(workspace.pk)
+
+        with pytest.raises(ContentUnreadable):
+            keyring.of(workspace.pk).decrypt(token)
+
+    def test_says_when_it_was_destroyed_already(self, workspace: Workspace) -> None:
+        keyring.destroy(workspace.pk)
+
+        assert not keyring.destroy(workspace.pk)
+
+    def test_leaves_those_of_others(self, workspace: Workspace, charlies_workspace: Workspace) -> None:
+        keyring.destroy(workspace.pk)
+
+        assert keyring.of(charlies_workspace.pk)
