@@ -18,25 +18,34 @@ class Action(StrEnum):
     MANAGE_TEMPLATES = "manage prompt templates"
     MANAGE_KEYS = "manage API keys"
     MANAGE_MEMBERS = "manage members"
+    MANAGE_LIMITS = "manage quotas"
+    SEE_OWN_USAGE = "see own usage"
+    SEE_USAGE = "see all usage"
     SEE_BALANCE = "see the balance"
     SPEND_MONEY = "buy credits"
     SEE_AUDIT = "see the audit log"
+    MANAGE_WORKSPACE = "change the workspace's settings"
+    EXPORT_WORKSPACE = "export the workspace"
     CLOSE_WORKSPACE = "close the workspace"
 
 
-_MEMBER = {Action.GENERATE, Action.SEE_OWN_JOBS, Action.SEE_BALANCE}
+_MEMBER = {Action.GENERATE, Action.SEE_OWN_JOBS, Action.SEE_OWN_USAGE, Action.SEE_BALANCE}
 _ADMIN = _MEMBER | {
     Action.SEE_ALL_JOBS,
+    Action.SEE_USAGE,
     Action.MANAGE_TEMPLATES,
     Action.MANAGE_KEYS,
     Action.MANAGE_MEMBERS,
+    Action.MANAGE_LIMITS,
     Action.SEE_AUDIT,
+    Action.MANAGE_WORKSPACE,
+    Action.EXPORT_WORKSPACE,
 }
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.OWNER: frozenset(Action),
     Role.ADMIN: frozenset(_ADMIN),
     Role.MEMBER: frozenset(_MEMBER),
-    Role.BILLING: frozenset({Action.SEE_BALANCE, Action.SPEND_MONEY}),
+    Role.BILLING: frozenset({Action.SEE_OWN_USAGE, Action.SEE_USAGE, Action.SEE_BALANCE, Action.SPEND_MONEY}),
     Role.VIEWER: frozenset({Action.SEE_OWN_JOBS}),
 }
 

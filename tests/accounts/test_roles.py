@@ -11,9 +11,14 @@ see all jobs              yes    yes    no      no       no
 manage prompt templates   yes    yes    no      no       no
 manage API keys           yes    yes    no      no       no
 manage members            yes    yes    no      no       no
+manage quotas             yes    yes    no      no       no
+see own usage             yes    yes    yes     yes      no
+see all usage             yes    yes    no      yes      no
 see the balance           yes    yes    yes     yes      no
 buy credits               yes    no     no      yes      no
 see the audit log         yes    yes    no      no       no
+change the workspace's settings  yes  yes  no   no       no
+export the workspace      yes    yes    no      no       no
 close the workspace       yes    no     no      no       no
 """
 
