@@ -219,3 +219,14 @@ class TestRequeueStale:
         put("job_1")
 
         assert outbox.requeue_stale(Topic.JOB_QUEUED, NOW, [MODEL]) == 0
+
+
+class TestForget:
+    def test_drops_what_was_to_happen_for_one_workspace(self) -> None:
+        put("job_1")
+        put("job_2", CHARLIES)
+        publish()
+        put("job_3")
+
+        assert outbox.forget(ALICES) == 2
+        assert [message.key for message in OutboxMessage.objects.all()] == ["job_2"]
