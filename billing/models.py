@@ -59,6 +59,8 @@ class Balance(WorkspaceOwned):
     debt_credits = models.BigIntegerField(default=0)
     escrow_credits = models.BigIntegerField(default=0)
     open_holds = models.PositiveIntegerField(default=0)
+    # Rises with every change of the workspace's quotas: whoever has locked this row knows if it knows them all.
+    limits_version = models.PositiveBigIntegerField(db_default=0)
 
     class Meta:
         constraints = [
@@ -141,7 +143,14 @@ class Operation(WorkspaceOwned):
                 name="operation_settle_resolves_a_hold",
             ),
         ]
-        indexes = [models.Index(fields=["workspace", "side", "reference"], name="operation_by_reference")]
+        indexes = [
+            models.Index(fields=["workspace", "side", "reference"], name="operation_by_reference"),
+            models.Index(
+                fields=["workspace", "side", "created_at"],
+                condition=Q(kind=OperationKind.SETTLE),
+                name="settlement_by_time",
+            ),
+        ]
 
 
 class Entry(WorkspaceOwned):
@@ -213,7 +222,11 @@ class UsageRecord(WorkspaceOwned):
     api_key_id = models.UUIDField(null=True)
     membership_id = models.UUIDField(null=True)
     end_user_hash = models.CharField(max_length=64, blank=True)
-    created_at = models.DateTimeField(db_default=Now())
+    accepted_at = models.DateTimeField(db_default=Now())  # when the job was: what quotas count by
+    created_at = models.DateTimeField(db_default=Now())  # when it was settled: what reports count by
 
     class Meta:
-        indexes = [models.Index(fields=["workspace", "side", "created_at"], name="usage_by_time")]
+        indexes = [
+            models.Index(fields=["workspace", "side", "created_at"], name="usage_by_time"),
+            models.Index(fields=["workspace", "side", "accepted_at"], name="usage_by_acceptance"),
+        ]

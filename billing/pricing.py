@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Max
 
+from accounts.lookups import Lookup, Topic
 from billing.models import Price, PriceBook, PriceUnit
 
 PIXELS_PER_MEGAPIXEL = 1_000_000
@@ -88,9 +89,7 @@ def _prices_of(version: int) -> list[NewPrice]:
 
 def quote(sku: str, operation: str, work: Work) -> Quote:
     """Price the work under the latest edition; raises PriceNotFound."""
-    row = Price.objects.filter(sku=sku, operation=operation).order_by("-book_id").first()
-    if row is None:
-        raise PriceNotFound(sku, operation)
+    row = _latest(sku, operation)
     unit = PriceUnit(row.unit)
     return Quote(
         sku=sku,
@@ -100,6 +99,16 @@ def quote(sku: str, operation: str, work: Work) -> Quote:
         credits_per_image=credits_per_image(unit, row.unit_price_millicredits, work),
         num_images=work.num_images,
     )
+
+
+def _load_latest(sku: str, operation: str) -> Price:
+    row = Price.objects.filter(sku=sku, operation=operation).order_by("-book_id").first()
+    if row is None:
+        raise PriceNotFound(sku, operation)
+    return row
+
+
+_latest = Lookup(Topic.CATALOG, _load_latest)
 
 
 def credits_per_image(unit: PriceUnit, unit_price_millicredits: int, work: Work) -> int:

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
 from accounts.models import Side
 from billing.ledger import Settlement
@@ -31,8 +32,16 @@ class Quantities:
 
 
 def record(
-    reference: str, consumer: Consumer, quoted: Quote, used: Quantities, settlement: Settlement
+    reference: str,
+    consumer: Consumer,
+    quoted: Quote,
+    used: Quantities,
+    settlement: Settlement,
+    *,
+    accepted_at: datetime,
+    created_at: datetime,
 ) -> UsageRecord:
+    """`created_at` is the time that was given to the ledger, so that both count the job on the same day."""
     return UsageRecord.objects.create(
         reference=reference,
         workspace_id=consumer.workspace_id,
@@ -49,4 +58,6 @@ def record(
         gpu_ms=used.gpu_ms,
         credits=settlement.captured_credits,
         revenue_micros=settlement.revenue_micros,
+        accepted_at=accepted_at,
+        created_at=created_at,
     )

@@ -5,10 +5,21 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from accounts import ids
 from accounts.models import Side, Workspace
 from billing import ledger, usage
 from billing.ledger import Settlement
-from billing.models import Account, Balance, Entry, Grant, Operation, OperationKind, PriceUnit, Source
+from billing.models import (
+    Account,
+    Balance,
+    Entry,
+    Grant,
+    Operation,
+    OperationKind,
+    PriceUnit,
+    Source,
+    UsageRecord,
+)
 from billing.pricing import Quote
 from billing.usage import Consumer, Quantities
 
@@ -45,13 +56,33 @@ def sell(hold_id: str, credits: int, now: datetime = NOW) -> Settlement:
     held = operation(hold_id)
     settled = capture(hold_id, credits, now)
     if credits:
-        record_usage(held, settled)
+        record_usage(held, settled, now)
     return settled
 
 
-def record_usage(held: Operation, settled: Settlement) -> None:
+def record_usage(held: Operation, settled: Settlement, now: datetime = NOW) -> None:
     consumer = Consumer(held.workspace_id, Side(held.side), None, None, "")
-    usage.record(held.reference, consumer, QUOTE, QUANTITIES, settled)
+    usage.record(held.reference, consumer, QUOTE, QUANTITIES, settled, accepted_at=NOW, created_at=now)
+
+
+def use(workspace: Workspace, now: datetime = NOW, *, credits: int = 10, **fields: Any) -> UsageRecord:
+    """A usage row alone, as plain as possible."""
+    defaults: dict[str, Any] = {
+        "reference": f"job {ids.new_id()}",
+        "side": Side.LIVE,
+        "sku": "boats@1",
+        "operation": "text-to-image",
+        "price_book_version": 1,
+        "images": 1,
+        "pixels": 4_096,
+        "evaluations": 4,
+        "gpu_ms": 120,
+        "credits": credits,
+        "revenue_micros": 0,
+        "accepted_at": now,
+        "created_at": now,
+    }
+    return UsageRecord.objects.create(workspace=workspace, **{**defaults, **fields})
 
 
 def owe(workspace: Workspace, credits: int) -> None:

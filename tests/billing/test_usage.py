@@ -7,14 +7,19 @@ from billing import usage
 from billing.ledger import Settlement
 from billing.models import UsageRecord
 from billing.usage import Consumer
-from tests.billing.steps import QUANTITIES, QUOTE
+from tests.billing.steps import NOW, QUANTITIES, QUOTE, TOMORROW
 
 SETTLEMENT = Settlement(captured_credits=10, released_credits=5, revenue_micros=2_500_000)
 
 
 def record(workspace: Workspace, reference: str = "job_1", side: Side = Side.LIVE) -> UsageRecord:
     consumer = Consumer(workspace.pk, side, ids.new_id(), ids.new_id(), "a hash")
-    return usage.record(reference, consumer, QUOTE, QUANTITIES, SETTLEMENT)
+    return record_for(consumer, reference)
+
+
+def record_for(consumer: Consumer, reference: str = "job_1") -> UsageRecord:
+    times = {"accepted_at": NOW, "created_at": TOMORROW}
+    return usage.record(reference, consumer, QUOTE, QUANTITIES, SETTLEMENT, **times)
 
 
 class TestRecord:
@@ -33,6 +38,12 @@ class TestRecord:
 
         assert (row.credits, row.revenue_micros, row.currency) == (10, 2_500_000, "usd")
 
+    def test_keeps_when_the_job_was_accepted_and_when_settled(self, workspace: Workspace) -> None:
+        row = record(workspace)
+
+        row.refresh_from_db()
+        assert (row.accepted_at, row.created_at) == (NOW, TOMORROW)
+
     def test_belongs_to_its_workspace_and_side(
         self, workspace: Workspace, charlies_workspace: Workspace
     ) -> None:
@@ -44,7 +55,7 @@ class TestRecord:
     def test_keeps_the_consumer_by_ids_that_need_no_row(self, workspace: Workspace) -> None:
         consumer = Consumer(workspace.pk, Side.LIVE, ids.new_id(), ids.new_id(), "a hash")
 
-        row = usage.record("job_1", consumer, QUOTE, QUANTITIES, SETTLEMENT)
+        row = record_for(consumer)
 
         assert (row.api_key_id, row.membership_id) == (consumer.api_key_id, consumer.membership_id)
         assert row.end_user_hash == "a hash"
@@ -52,7 +63,7 @@ class TestRecord:
     def test_takes_a_consumer_without_key_and_member(self, workspace: Workspace) -> None:
         consumer = Consumer(workspace.pk, Side.LIVE, None, None, "")
 
-        row = usage.record("job_1", consumer, QUOTE, QUANTITIES, SETTLEMENT)
+        row = record_for(consumer)
 
         assert (row.api_key_id, row.membership_id) == (None, None)
 
