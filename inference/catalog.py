@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from accounts.lookups import Lookup, Topic
 from inference.models import ImageModel, ModelAlias, ModelVersion
 from inference.requests import (
     MAX_SEED,
@@ -82,13 +83,31 @@ def _check(new: NewModel) -> None:
 
 def available() -> list[ModelVersion]:
     """Current versions of all models, by name."""
+    return list(_all())
+
+
+def _load_all() -> list[ModelVersion]:
     rows = ModelVersion.objects.filter(is_current=True).select_related("model")
     return list(rows.prefetch_related("model__aliases").order_by("model_id"))
 
 
 def resolve(name: str) -> ModelVersion:
-    """The version behind `slug`, `slug@number`, an alias, or "" for the default; raises ModelNotFound."""
-    match = REFERENCE.fullmatch(name or settings.DEFAULT_MODEL)
+    """The version behind `slug`, `slug@number`, an alias, or "" for the default; raises ModelNotFound.
+
+    The row is shared between requests: do not change it.
+    """
+    return _version(name or settings.DEFAULT_MODEL)
+
+
+def skus_of(name: str) -> list[str]:
+    """What a model was or is sold as: each version, or the one that is named; raises ModelNotFound."""
+    version = resolve(name)
+    named = [version] if "@" in name else ModelVersion.objects.filter(model_id=version.model_id)
+    return [one.sku for one in named]
+
+
+def _load_version(name: str) -> ModelVersion:
+    match = REFERENCE.fullmatch(name)
     if match is None:
         raise ModelNotFound(name)
     slug, number = match["name"], match["number"]
@@ -99,6 +118,10 @@ def resolve(name: str) -> ModelVersion:
     if version is None:
         raise ModelNotFound(name)
     return version
+
+
+_all = Lookup(Topic.CATALOG, _load_all)
+_version = Lookup(Topic.CATALOG, _load_version)
 
 
 def fill_in(

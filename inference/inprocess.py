@@ -1,11 +1,12 @@
 """Relay, sweeper and workers as threads of one process: the embedded default, which needs no broker."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from django.db import connections
 
+from accounts import row_security
 from inference import bus, dispatch, engine, relay, sweeper
 
 log = structlog.get_logger(__name__)
@@ -46,24 +47,30 @@ class Loop:
 
 
 class Runtime:
-    """Everything that makes images, in this process, under one worker name."""
+    """Everything that makes images, in this process, under one worker name, and what else must go on and on."""
 
-    def __init__(self, worker: str) -> None:
+    def __init__(self, worker: str, loops: Sequence[Loop] = ()) -> None:
         self.worker = worker
         self._relay = Loop("relay", relay.run_once, RELAY_SECONDS)
         self._sweeper = Loop("sweeper", sweeper.run_once, SWEEP_SECONDS)
+        self._others = loops
 
     def start(self) -> None:
+        row_security.require_no_wall()
         _shared().start(self.worker)
         self._unsubscribe = bus.queue_changed.subscribe(self._relay.nudge)
         self._relay.start()
         self._sweeper.start()
+        for loop in self._others:
+            loop.start()
 
     def stop(self, timeout_seconds: float = 10) -> None:
         """Start nothing more, give running jobs the time to finish, give the others back."""
         self._unsubscribe()
         self._relay.stop()
         self._sweeper.stop()
+        for loop in self._others:
+            loop.stop()
         _shared().stop(timeout_seconds)
         engine.close_all()  # what still runs ends at its next step and goes back into the queue
         _shared().join(timeout_seconds=5)

@@ -1,30 +1,30 @@
 """The one log line of a job, written when it ends, however it ends."""
 
-import uuid
-
 import structlog
 from django.db import Error as DatabaseFault
 
-from accounts import ids
+from accounts import tenancy
 from inference.models import Job
 
 log = structlog.get_logger(__name__)
 
 
-def ended(job_id: uuid.UUID) -> None:
+def ended(job: Job) -> None:
     """Never raises for the database's sake: the end is committed, and a missing line must not look like a fault."""
     try:
-        _write(job_id)
+        _write(job)
     except DatabaseFault as error:
         log.warning(
             "job ended without its line",
-            job_id=ids.public(ids.Prefix.JOB, job_id),
+            job_id=job.public_id,
             error=type(error).__name__,
         )
 
 
-def _write(job_id: uuid.UUID) -> None:
-    job = Job.objects.across_workspaces().select_related("model_version", "api_key").get(pk=job_id)
+def _write(ended: Job) -> None:
+    with tenancy.reading(ended.workspace_id):
+        rows = Job.objects.for_workspace(ended.workspace_id).select_related("model_version", "api_key")
+        job = rows.get(pk=ended.pk)
     finished = job.finished_at or job.created_at
     started = job.started_at or finished
     log.info(

@@ -17,20 +17,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import F, QuerySet
 
-from accounts import audit, clock, entitlements, keyring, outbox, roles
+from accounts import audit, clock, outbox, roles, tenancy, workspaces
 from accounts.audit import Event
-from accounts.entitlements import Limits
-from accounts.keyring import KeyedHash, Keyring
+from accounts.inserts import insert, together
+from accounts.keyring import KeyedHash
 from accounts.models import Side
 from accounts.outbox import Topic
 from billing import ledger
-from inference import bus, content, idempotency, job_log, preparation, progress, settlement, waiting
+from inference import bus, content, idempotency, job_log, preparation, progress, quotas, settlement, waiting
 from inference.attempts import CANCELED, Claim, Result, StoredPicture
 from inference.models import Image, Job, JobClass, State
-from inference.preparation import Prepared
+from inference.preparation import Prepared, Tenant
 from inference.requests import Caller, Delivery, GenerationRequest, Operation, ResolvedRequest
 
 log = structlog.get_logger(__name__)
@@ -67,27 +67,51 @@ def submit(
     """Accept a request: price it, reserve its credits, queue it. The same idempotency key gives the same job.
 
     Raises RoleForbids, InvalidRequest, ModelNotFound, TemplateNotFound, PriceNotFound, PromptBlocked,
-    InsufficientCredit, ConcurrencyLimitReached or IdempotencyKeyReused; none of them leaves a hold behind.
+    InsufficientCredit, ConcurrencyLimitReached, QuotaExceeded, KeyForbids or IdempotencyKeyReused; none of them
+    leaves a hold behind.
     """
     roles.require(caller.role, roles.Action.GENERATE)
-    ring = keyring.of(caller.workspace_id)
-    key = idempotency.key_of(ring, caller, request, delivery, idempotency_key)
-    if key and (earlier := idempotency.find(caller, key, clock.now())):
-        return _answer(earlier)
+    tenant = preparation.tenant_of(caller.workspace_id)
+    key = idempotency.key_of(tenant.ring, caller, request, delivery, idempotency_key)
+    for is_last in (False, True):
+        try:
+            return _answer(_submit(tenant, caller, request, delivery, key))
+        except Exception as error:
+            # Whatever stands in the way of a second job, a retry gets the first. The twin that stands in the way of
+            # an insert has committed first, or its 24 hours are over and it is gone now: then once more.
+            if key is None:
+                raise
+            if earlier := _earlier(caller, key):
+                return _answer(earlier)
+            if is_last or not isinstance(error, IntegrityError):
+                raise
+    raise AssertionError("the second try ends in every case")
+
+
+def _submit(
+    tenant: Tenant,
+    caller: Caller,
+    request: GenerationRequest,
+    delivery: Delivery,
+    key: idempotency.Key | None,
+) -> Job:
+    workspaces.refuse_if_closing(tenant.workspace)
     prepared = preparation.prepare(caller, request)
-    limits = entitlements.of(caller.workspace_id)
-    try:
-        with transaction.atomic():
-            job = _accept(ring, prepared, delivery, limits, key)
-    except IntegrityError:
-        # A twin with the same idempotency key committed first.
-        if key and (earlier := idempotency.find(caller, key, clock.now())):
-            return _answer(earlier)
-        raise
+    with tenancy.writing(caller.workspace_id) as now:
+        job = _accept(tenant, prepared, delivery, key, now)
     if job.state == State.BLOCKED:
-        job_log.ended(job.pk)
+        job_log.ended(job)
     bus.queue_changed.send()
-    return _answer(job)
+    return job
+
+
+def _earlier(caller: Caller, key: idempotency.Key) -> Job | None:
+    """The job that the key made; raises IdempotencyKeyReused when it is not the caller's to see."""
+    with tenancy.writing(caller.workspace_id) as now:
+        job = idempotency.find(caller, key, now)
+        if job is not None and not visible_to(caller).filter(pk=job.pk).exists():
+            raise idempotency.IdempotencyKeyReused
+        return job
 
 
 def _answer(job: Job) -> Job:
@@ -97,37 +121,40 @@ def _answer(job: Job) -> Job:
 
 
 def _accept(
-    ring: Keyring, prepared: Prepared, delivery: Delivery, limits: Limits, key: idempotency.Key | None
+    tenant: Tenant, prepared: Prepared, delivery: Delivery, key: idempotency.Key | None, now: datetime
 ) -> Job:
-    """The accepting transaction. The contended rows of the ledger come last, so they are locked shortest."""
-    now, caller = clock.now(), prepared.caller
-    job = preparation.draft(ring, prepared, delivery, now)
+    """The accepting transaction. The contended rows come last, balance before quotas, so they are locked shortest."""
+    caller = prepared.caller
+    job = preparation.draft(tenant.ring, prepared, delivery, now)
     job.start_deadline_at = now + START_WITHIN[caller.job_class]
-    if key:
-        idempotency.remember(caller, key, job, now)
-    job.save(force_insert=True)
-    content.keep(ring, job, prepared.resolved, now, limits.content_retention_days)
-    audit.record(
-        Event.JOB_BLOCKED if prepared.verdict.is_blocked else Event.JOB_ACCEPTED,
-        job.workspace_id,
-        job.public_id,
-        caller.origin,
-        prompt=KeyedHash(job.prompt_hash, job.prompt_hash_key_id),
-        model=prepared.version.label,
-        category=job.moderation_category,
-        moderation=prepared.verdict.backend,
-    )
+    with together():
+        if key:
+            idempotency.remember(caller, key, job, now)
+        insert(job)
+        content.keep(tenant.ring, job, prepared.resolved, now, tenant.limits.content_retention_days)
+        audit.record(
+            Event.JOB_BLOCKED if prepared.verdict.is_blocked else Event.JOB_ACCEPTED,
+            job.workspace_id,
+            job.public_id,
+            caller.origin,
+            prompt=KeyedHash(job.prompt_hash, job.prompt_hash_key_id),
+            model=prepared.version.label,
+            category=job.moderation_category,
+            moderation=prepared.verdict.backend,
+        )
+        if not prepared.verdict.is_blocked:
+            _queue(job)
     if not prepared.verdict.is_blocked:
-        _queue(job)
-        ledger.hold(
+        held = ledger.hold(
             job.workspace_id,
             prepared.quote.total_credits,
             job.hold_id,
             job.public_id,
             now,
             side=caller.side,
-            max_open_holds=limits.concurrent_jobs,
+            max_open_holds=tenant.limits.concurrent_jobs,
         )
+        job.quota_states = quotas.take(tenant.quotas, job, held.limits_version, now)
     return job
 
 
@@ -157,7 +184,8 @@ def visible_to(caller: Caller) -> QuerySet[Job]:
 
 def get(caller: Caller, job_id: uuid.UUID) -> Job:
     """Raises JobNotFound for a job of somebody else as for one that never was."""
-    job = visible_to(caller).filter(pk=job_id).first()
+    with tenancy.reading(caller.workspace_id):
+        job = visible_to(caller).filter(pk=job_id).first()
     if job is None:
         raise JobNotFound
     return job
@@ -167,15 +195,15 @@ def images_of(job: Job) -> list[Image]:
     return images_by_job([job])[job.pk]
 
 
-def images_by_job(some: Sequence[Job]) -> dict[uuid.UUID, list[Image]]:
+def images_by_job(some: Sequence[Job], *, with_deleted: bool = False) -> dict[uuid.UUID, list[Image]]:
     """The images of jobs of one workspace, in one query; a job without any has an empty list."""
     found: dict[uuid.UUID, list[Image]] = {job.pk: [] for job in some}
     if some:
-        rows = Image.objects.for_workspace(some[0].workspace_id).filter(
-            job__in=found, deleted_at__isnull=True
-        )
-        for image in rows.order_by("index"):
-            found[image.job_id].append(image)
+        with tenancy.reading(some[0].workspace_id):
+            rows = Image.objects.for_workspace(some[0].workspace_id).filter(job__in=found)
+            shown = rows if with_deleted else rows.filter(deleted_at__isnull=True)
+            for image in shown.order_by("index"):
+                found[image.job_id].append(image)
     return found
 
 
@@ -189,8 +217,7 @@ async def wait(job_id: uuid.UUID, timeout_seconds: float) -> bool:
 
 def claim(job_id: uuid.UUID, worker: str) -> Claim | None:
     """Make a queued job this worker's own for the length of a lease; None when there is nothing to claim."""
-    with transaction.atomic():
-        now = clock.now()
+    with tenancy.writing(tenancy.EVERY_WORKSPACE) as now:
         won = (
             _queued(job_id)
             .filter(start_deadline_at__gt=now)
@@ -242,8 +269,7 @@ def is_cancel_requested(mine: Claim) -> bool:
 def complete(mine: Claim, result: Result) -> bool:
     """End with the stored pictures: charge those, give the rest back; False when the claim was lost."""
     job, delivered, timings = mine.job, len(result.pictures), result.timings
-    with transaction.atomic():
-        now = clock.now()
+    with tenancy.writing(job.workspace_id) as now:
         charge = settlement.charge(job, delivered, timings.gpu_ms, result.drawn_images or delivered)
         if not _end(
             _claimed(mine),
@@ -260,7 +286,7 @@ def complete(mine: Claim, result: Result) -> bool:
             content.keep_for_review(job, now)
         else:
             content.forget_if_not_kept(job)
-    _tell_end(job.pk)
+    _tell_end(job)
     return True
 
 
@@ -287,14 +313,12 @@ def give_back(mine: Claim) -> bool:
 def cancel(caller: Caller, job_id: uuid.UUID) -> Job:
     """Stop a job: at once while it is queued, at the next step while it runs; a job that ended stays as it is."""
     roles.require(caller.role, roles.Action.GENERATE)
-    job = get(caller, job_id)
-    with transaction.atomic():
+    with tenancy.writing(caller.workspace_id) as now:
+        job = get(caller, job_id)
         row = Job.objects.for_workspace(job.workspace_id).select_for_update().get(pk=job.pk)
         is_first = not State(row.state).is_terminal and row.cancel_requested_at is None
         if is_first:
-            Job.objects.for_workspace(job.workspace_id).filter(pk=job.pk).update(
-                cancel_requested_at=clock.now()
-            )
+            Job.objects.for_workspace(job.workspace_id).filter(pk=job.pk).update(cancel_requested_at=now)
             audit.record(Event.JOB_CANCELED, job.workspace_id, job.public_id, caller.origin)
     if not _end_unpaid(job, _queued(job.pk), State.CANCELED, "canceled", CANCELED):
         progress.ask_to_cancel(job.pk)
@@ -341,15 +365,14 @@ def _end_unpaid(
 ) -> bool:
     """End with a full release. With `yields_to_cancel` a job whose caller asked to stop ends canceled instead."""
     wanted = row.filter(cancel_requested_at__isnull=True) if yields_to_cancel else row
-    with transaction.atomic():
-        now = clock.now()
+    with tenancy.writing(job.workspace_id) as now:
         has_ended = _end(wanted, now, state=state, error_code=code, error_message=message[:500])
         if has_ended:
             outbox.done(Topic.JOB_QUEUED, job.public_id)
             settlement.release(job, now)
             content.forget_if_not_kept(job)
     if has_ended:
-        _tell_end(job.pk)
+        _tell_end(job)
         bus.queue_changed.send()
     elif yields_to_cancel:
         return _end_unpaid(job, row, State.CANCELED, "canceled", CANCELED)
@@ -358,8 +381,7 @@ def _end_unpaid(
 
 def _requeue(job: Job, row: QuerySet[Job], pause: timedelta = timedelta(), **fields: Any) -> bool:
     """Queue the job again; one whose caller asked to stop is canceled instead."""
-    with transaction.atomic():
-        now = clock.now()
+    with tenancy.writing(job.workspace_id) as now:
         deadline = now + START_WITHIN[JobClass(job.job_class)]
         wanted = row.filter(cancel_requested_at__isnull=True)
         is_queued = wanted.update(
@@ -392,7 +414,7 @@ def _image(mine: Claim, picture: StoredPicture, now: datetime) -> Image:
     )
 
 
-def _tell_end(job_id: uuid.UUID) -> None:
-    job_log.ended(job_id)
-    progress.forget(job_id)
+def _tell_end(job: Job) -> None:
+    job_log.ended(job)
+    progress.forget(job.pk)
     bus.job_ended.send()

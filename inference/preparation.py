@@ -3,16 +3,36 @@
 Resolve the model, fill in the template and the defaults, judge the prompt, quote the price, draft the row.
 """
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from accounts.keyring import Keyring, Purpose
+from accounts import entitlements, key_terms, keyring
+from accounts.entitlements import Limits
+from accounts.keyring import Keyring
+from accounts.models import Workspace
 from billing import pricing
 from billing.pricing import Quote, Work
-from inference import catalog, moderation, prompts
+from inference import catalog, moderation, prompts, quotas
 from inference.models import Job, ModelVersion, State
 from inference.moderation.base import Verdict
+from inference.quotas import InForce
 from inference.requests import Caller, Delivery, GenerationRequest, ResolvedRequest
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """What acceptance needs to know of a workspace; all of it is kept in the process while it is current."""
+
+    workspace: Workspace
+    ring: Keyring
+    limits: Limits
+    quotas: InForce
+
+
+def tenant_of(workspace_id: uuid.UUID) -> Tenant:
+    known = quotas.in_force(workspace_id)
+    return Tenant(known.workspace, keyring.of(workspace_id), entitlements.of(workspace_id), known)
 
 
 @dataclass(frozen=True)
@@ -29,10 +49,11 @@ class Prepared:
 
 
 def prepare(caller: Caller, request: GenerationRequest) -> Prepared:
-    """Raises ModelNotFound, TemplateNotFound, InvalidRequest or PriceNotFound."""
+    """Raises ModelNotFound, TemplateNotFound, InvalidRequest, KeyForbids or PriceNotFound."""
     version = catalog.resolve(request.model)
     rendered = prompts.render(caller.workspace_id, request)
     resolved = catalog.fill_in(version, request, rendered.prompt, rendered.negative_prompt)
+    _check_key(caller, version, resolved)
     verdict = moderation.get_backend().check_prompt(resolved.prompt, resolved.negative_prompt)
     evaluations = catalog.evaluations_per_image(resolved)
     work = Work(
@@ -43,6 +64,19 @@ def prepare(caller: Caller, request: GenerationRequest) -> Prepared:
     )
     quoted = pricing.quote(version.sku, resolved.operation, work)
     return Prepared(caller, request, version, resolved, verdict, quoted, evaluations)
+
+
+def _check_key(caller: Caller, version: ModelVersion, resolved: ResolvedRequest) -> None:
+    """The calling key's own terms, held against what will really be drawn."""
+    if caller.api_key is not None:
+        key_terms.check_model(caller.api_key, version.model_id)
+        key_terms.check_generation(
+            caller.api_key,
+            width=resolved.width,
+            height=resolved.height,
+            steps=resolved.num_inference_steps,
+            images=resolved.num_images,
+        )
 
 
 def draft(ring: Keyring, prepared: Prepared, delivery: Delivery, now: datetime) -> Job:
@@ -59,7 +93,7 @@ def draft(ring: Keyring, prepared: Prepared, delivery: Delivery, now: datetime) 
         side=caller.side,
         api_key=caller.api_key,
         membership=caller.membership,
-        end_user_hash=ring.hash(caller.end_user, Purpose.END_USER).digest if caller.end_user else "",
+        end_user_hash=ring.end_user(caller.end_user),
         dialect=caller.dialect,
         request_id=caller.request_id,
         model_version=prepared.version,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Max
 
-from accounts import audit, ids
+from accounts import audit, ids, tenancy
 from accounts.audit import Origin
 from inference.models import PromptTemplate, PromptTemplateVersion
 from inference.requests import MAX_PROMPT_CHARACTERS, GenerationRequest, InvalidRequest, check_text
@@ -84,7 +84,7 @@ def save(
             default_negative_prompt=text.default_negative_prompt,
         )
         target = ids.public(ids.Prefix.TEMPLATE, template.pk)
-        audit.record(audit.Event.TEMPLATE_SAVED, workspace_id, target, origin, name=name, number=number)
+        audit.record(audit.Event.TEMPLATE_SAVED, workspace_id, target, origin, number=number)
     return version
 
 
@@ -128,7 +128,9 @@ def render(workspace_id: uuid.UUID, request: GenerationRequest) -> RenderedPromp
             raise InvalidRequest("variables", "need a prompt_template to fill in.")
         rendered = RenderedPrompt(request.prompt, request.negative_prompt)
     else:
-        rendered = fill_in(find(workspace_id, request.prompt_template), request)
+        with tenancy.reading(workspace_id):
+            text = find(workspace_id, request.prompt_template)
+        rendered = fill_in(text, request)
     if not rendered.prompt.strip():
         raise InvalidRequest("prompt", "is empty; say what to draw.")
     if len(rendered.prompt) > MAX_PROMPT_CHARACTERS:

@@ -68,7 +68,12 @@ def check_text(field: str, text: str) -> None:
 
 def check_range(field: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
-        raise InvalidRequest(field, f"must be between {low:g} and {high:g}.")
+        raise InvalidRequest(field, f"must be between {_written(low)} and {_written(high)}.")
+
+
+def _written(bound: float) -> str:
+    """A whole bound with all its digits."""
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a job's end means for credits: capture for delivered images, release of the rest, the usage row.
+"""What a job's end means for credits and quotas: charge what was delivered, return the rest, write the usage row.
 
 Called by `jobs` inside the ending transaction; the hold's single resolution is the ledger's promise.
 """
@@ -9,6 +9,7 @@ from accounts.models import Side
 from billing import ledger, pricing, usage
 from billing.models import PriceUnit
 from billing.pricing import Quote
+from inference import quotas
 from inference.models import Job
 
 
@@ -19,6 +20,7 @@ def charge(job: Job, delivered: int, gpu_ms: int, drawn: int) -> int:
 
 def capture(job: Job, delivered: int, credits: int, gpu_ms: int, now: datetime) -> None:
     settled = ledger.capture(job.hold_id, credits, _operation_id(job), now)
+    quotas.give_back(job, job.num_images - delivered, settled.released_credits)
     if delivered:
         used = usage.Quantities(
             images=delivered,
@@ -26,11 +28,20 @@ def capture(job: Job, delivered: int, credits: int, gpu_ms: int, now: datetime) 
             evaluations=job.evaluations_per_image * delivered,
             gpu_ms=gpu_ms,
         )
-        usage.record(job.public_id, _consumer(job), _quote(job), used, settled)
+        usage.record(
+            job.public_id,
+            _consumer(job),
+            _quote(job),
+            used,
+            settled,
+            accepted_at=job.created_at,
+            created_at=now,
+        )
 
 
 def release(job: Job, now: datetime) -> None:
-    ledger.release(job.hold_id, _operation_id(job), now)
+    settled = ledger.release(job.hold_id, _operation_id(job), now)
+    quotas.give_back(job, job.num_images, settled.released_credits)
 
 
 def _operation_id(job: Job) -> str:

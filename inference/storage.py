@@ -5,8 +5,10 @@ the attempt, so two attempts never write the same object. Our address of a pictu
 time, and needs no key; once the picture row is deleted it opens nothing any more.
 """
 
+import contextlib
 import hashlib
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,8 +34,17 @@ def _storage() -> "Storage":
     return storages["images"]
 
 
+def folder_of_workspace(workspace_id: uuid.UUID) -> str:
+    return str(workspace_id)
+
+
+def folder_of(job: Job) -> str:
+    """Everything that attempts at the job ever stored lies below."""
+    return f"{folder_of_workspace(job.workspace_id)}/{job.public_id}"
+
+
 def key_of(job: Job, attempt: int, index: int, extension: str) -> str:
-    return f"{job.workspace_id}/{job.public_id}/{attempt}-{index}.{extension}"
+    return f"{folder_of(job)}/{attempt}-{index}.{extension}"
 
 
 def save(key: str, content: bytes) -> str:
@@ -62,6 +73,39 @@ def discard(key: str) -> None:
         _storage().delete(key)
     except OSError:
         return
+
+
+def erase(key: str) -> None:
+    """Delete the bytes for good; that they are gone already is as good. Raises StorageFailed if they may be there."""
+    with _telling():
+        _storage().delete(key)
+
+
+def erase_folder(folder: str) -> None:
+    """Delete everything below the folder, also what lost attempts left there; raises StorageFailed."""
+    with _telling():
+        _erase_below(folder)
+
+
+def _erase_below(folder: str) -> None:
+    try:
+        folders, files = _storage().listdir(folder)
+    except FileNotFoundError:  # object stores list nothing instead
+        return
+    for name in files:
+        _storage().delete(f"{folder}/{name}")
+    for name in folders:
+        _erase_below(f"{folder}/{name}")
+    _storage().delete(folder)  # where a folder is a thing of its own
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # object stores raise what they like, and any of it may have left the bytes
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise StorageFailed(f"The picture could not be deleted: {reason}.") from error
 
 
 def _signature(image_id: uuid.UUID, expires: int) -> str:

@@ -7,10 +7,19 @@ from datetime import datetime, timedelta
 import structlog
 from django.db.models import Q
 
-from accounts import clock, outbox
+from accounts import audit_seals, clock, outbox
 from accounts.outbox import Topic
 from billing import ledger
-from inference import content, idempotency, jobs
+from inference import (
+    content,
+    idempotency,
+    image_deletion,
+    job_deletion,
+    jobs,
+    quotas,
+    retention,
+    workspace_deletion,
+)
 from inference.models import Job, State
 
 log = structlog.get_logger(__name__)
@@ -21,6 +30,12 @@ REPUBLISH_AFTER = timedelta(seconds=60)
 REPUBLISH_ANYWAY = timedelta(minutes=5)
 BATCH = 500
 
+sealing = audit_seals.Rounds()
+hiding = retention.Rounds(image_deletion.hide_old)
+erasing = retention.Rounds(image_deletion.erase_hidden, rest=timedelta())
+clearing = retention.Rounds(job_deletion.delete_old)
+closing = retention.Rounds(workspace_deletion.advance_due)
+
 
 @dataclass(frozen=True)
 class Swept:
@@ -29,10 +44,15 @@ class Swept:
     republished: int
     expired_grants: int
     forgotten: int
+    sealed: int
+    hidden_images: int
+    erased_images: int
+    deleted_jobs: int
+    deletion_steps: int  # of workspaces that were closed
 
 
 def run_once() -> Swept:
-    """Recover lost jobs, fail those that waited too long, republish lost messages, expire grants and words."""
+    """Recover lost jobs, fail those that waited too long, republish lost messages, expire grants and words, seal."""
     now = clock.now()
     rows = Job.objects.across_workspaces().select_related("model_version")
     silent = rows.filter(state=State.PROCESSING, lease_until__lte=now)[:BATCH]
@@ -43,7 +63,12 @@ def run_once() -> Swept:
         expired=_each(jobs.expire, late),
         republished=_republish(now - REPUBLISH_AFTER),
         expired_grants=ledger.expire_due(now),
-        forgotten=content.delete_expired(now) + idempotency.delete_expired(now),
+        forgotten=content.delete_expired(now) + idempotency.delete_expired(now) + quotas.delete_old(now),
+        sealed=sealing.seal(now),
+        hidden_images=hiding.go(now),
+        erased_images=erasing.go(now),
+        deleted_jobs=clearing.go(now),
+        deletion_steps=closing.go(now),
     )
     if any(vars(swept).values()):
         log.info("swept", **vars(swept))

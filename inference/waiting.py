@@ -13,8 +13,9 @@ import structlog
 from django.db import Error as DatabaseFault
 from django.db import connection
 
+from accounts import tenancy
 from inference import bus
-from inference.models import Job, State
+from inference.models import UNFINISHED, Job
 
 log = structlog.get_logger(__name__)
 
@@ -83,9 +84,10 @@ class Watcher:
 
 def _ended_among(job_ids: list[uuid.UUID]) -> list[uuid.UUID]:
     try:
-        ended = Job.objects.across_workspaces().filter(pk__in=job_ids)
-        ended = ended.exclude(state__in=[State.QUEUED, State.PROCESSING])
-        return list(ended.values_list("pk", flat=True))
+        with tenancy.reading(tenancy.EVERY_WORKSPACE):
+            ended = Job.objects.across_workspaces().filter(pk__in=job_ids)
+            ended = ended.exclude(state__in=UNFINISHED)
+            return list(ended.values_list("pk", flat=True))
     finally:
         connection.close()
 

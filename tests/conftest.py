@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from django.core.cache import caches
 from django.test import Client
 
 from accounts import api_keys, workspaces
@@ -19,12 +21,18 @@ from gateway import onboarding
 from inference import dispatch, engine
 from tests import factories
 
+# An example that takes long on a busy machine is no fault of the code.
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
+
 
 @pytest.fixture(autouse=True)
 def _shipped_fakes(settings: Any, tmp_path: Path) -> Iterator[None]:
     """The fake model by default, pictures in a temporary folder, views in the test's own thread."""
     settings.DEFAULT_MODEL = factories.MODEL
     settings.ACCEPT_THREADS = 0
+    settings.LOOKUP_SECONDS = settings.KEY_USE_SECONDS = 0
+    settings.REDIS_URL = ""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.STORAGES = {
         **settings.STORAGES,
@@ -34,6 +42,7 @@ def _shipped_fakes(settings: Any, tmp_path: Path) -> Iterator[None]:
         },
     }
     dispatch.get.cache_clear()
+    caches["guards"].clear()
     yield
     engine.close_all()
 

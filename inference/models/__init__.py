@@ -1,10 +1,20 @@
 """Tables of inference, by subject; import them from here."""
 
 from inference.models.catalog import ImageModel, ModelAlias, ModelVersion
-from inference.models.jobs import IdempotencyRecord, Image, Job, JobClass, JobContent, State
+from inference.models.jobs import (
+    UNFINISHED,
+    IdempotencyRecord,
+    Image,
+    Job,
+    JobClass,
+    JobContent,
+    QuotaUse,
+    State,
+)
 from inference.models.prompts import PromptTemplate, PromptTemplateVersion
 
 __all__ = [
+    "UNFINISHED",
     "IdempotencyRecord",
     "Image",
     "ImageModel",
@@ -15,5 +25,6 @@ __all__ = [
     "ModelVersion",
     "PromptTemplate",
     "PromptTemplateVersion",
+    "QuotaUse",
     "State",
 ]

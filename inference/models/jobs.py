@@ -1,10 +1,13 @@
 """A job, its content, its images, and the record that makes a retry safe. Written only by `inference.jobs`."""
 
+from collections.abc import Sequence
+
 from django.db import models
 from django.db.models import Q
 
 from accounts import ids
-from accounts.models import ApiKey, Membership, Side
+from accounts.models import ApiKey, Membership, QuotaUnit, Side, Subject, Window
+from accounts.quotas import QuotaState
 from accounts.tenancy import WorkspaceOwned
 from inference.models.catalog import ModelVersion
 
@@ -19,7 +22,10 @@ class State(models.TextChoices):
 
     @property
     def is_terminal(self) -> bool:
-        return self not in (State.QUEUED, State.PROCESSING)
+        return self not in UNFINISHED
+
+
+UNFINISHED = (State.QUEUED, State.PROCESSING)
 
 
 class JobClass(models.IntegerChoices):
@@ -89,6 +95,9 @@ class Job(WorkspaceOwned):
     gpu_ms = models.PositiveIntegerField(default=0)
     store_ms = models.PositiveIntegerField(default=0)
 
+    # Of the call that accepted it, not of the row: how its quotas stood then.
+    quota_states: Sequence[QuotaState] = ()
+
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(state__in=State.values), name="job_known_state"),
@@ -98,7 +107,7 @@ class Job(WorkspaceOwned):
                 name="job_leased_while_processing",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=[State.QUEUED, State.PROCESSING], finished_at__isnull=True)
+                condition=Q(state__in=list(UNFINISHED), finished_at__isnull=True)
                 | Q(state__in=[s for s in State if s.is_terminal], finished_at__isnull=False),
                 name="job_finished_when_terminal",
             ),
@@ -106,6 +115,7 @@ class Job(WorkspaceOwned):
         indexes = [
             models.Index(fields=["workspace", "side", "-id"], name="job_newest_first"),
             models.Index(fields=["lease_until"], condition=Q(state=State.PROCESSING), name="job_leases"),
+            models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_by_end"),
             models.Index(
                 fields=["start_deadline_at"], condition=Q(state=State.QUEUED), name="job_start_deadlines"
             ),
@@ -148,24 +158,60 @@ class Image(WorkspaceOwned):
     height = models.PositiveIntegerField()
     seed = models.PositiveBigIntegerField()
     created_at = models.DateTimeField()
-    deleted_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)  # from then on nobody sees it
+    bytes_deleted_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "index"], name="image_once_per_index")]
+        indexes = [
+            models.Index(
+                fields=["deleted_at"],
+                condition=Q(deleted_at__isnull=False, bytes_deleted_at__isnull=True),
+                name="image_bytes_to_delete",
+            ),
+            models.Index(fields=["created_at"], condition=Q(deleted_at__isnull=True), name="image_by_age"),
+        ]
 
     @property
     def public_id(self) -> str:
         return ids.public(ids.Prefix.IMAGE, self.pk)
 
 
+class QuotaUse(WorkspaceOwned):
+    """What one subject used of one unit in one period. Counts only where a quota is set.
+
+    Kept apart from the quota's row, so that changing a limit forgets nothing. Locked after the balance row of its
+    side, which serialises everybody who counts here.
+    """
+
+    side = models.CharField(max_length=4, choices=Side.choices)
+    subject = models.CharField(max_length=10, choices=Subject.choices)
+    subject_id = models.CharField(max_length=64, blank=True)
+    unit = models.CharField(max_length=8, choices=QuotaUnit.choices)
+    window = models.CharField(max_length=6, choices=Window.choices)
+    period_start_at = models.DateTimeField()
+    used = models.BigIntegerField(default=0)
+    told_at = models.DateTimeField(null=True)  # when the soft limit's crossing was told
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "side", "subject", "subject_id", "unit", "window", "period_start_at"],
+                name="quota_use_once_per_period",
+            ),
+            models.CheckConstraint(condition=Q(used__gte=0), name="quota_use_not_negative"),
+        ]
+
+
 class IdempotencyRecord(WorkspaceOwned):
-    """The first accepted request of a client's idempotency key."""
+    """The first accepted request of a client's idempotency key, and what it made: a job, or another resource."""
 
     side = models.CharField(max_length=4, choices=Side.choices)
     endpoint = models.CharField(max_length=80)
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    job = models.ForeignKey(Job, null=True, on_delete=models.CASCADE, related_name="+")
+    resource = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -131,6 +131,24 @@ class TestResolve:
             catalog.resolve("boats@" + "9" * digits)
 
 
+class TestSkusOf:
+    def test_are_those_of_all_versions_of_a_model(self, model: ModelVersion) -> None:
+        factories.fake_model(max_steps=10)
+        factories.fake_model("fake-two")
+
+        assert sorted(catalog.skus_of("fake")) == ["fake@1", "fake@2"]
+        assert sorted(catalog.skus_of("fake-alias")) == ["fake@1", "fake@2"]
+
+    def test_is_that_of_the_version_that_is_named(self, model: ModelVersion) -> None:
+        factories.fake_model(max_steps=10)
+
+        assert catalog.skus_of("fake@1") == ["fake@1"]
+
+    def test_are_none_of_an_unknown_model(self, model: ModelVersion) -> None:
+        with pytest.raises(ModelNotFound):
+            catalog.skus_of("absent")
+
+
 class TestFillIn:
     def test_takes_the_models_defaults(self) -> None:
         version = register(default_steps=25, default_guidance_scale=5.5, schedulers=["heun", "euler"])

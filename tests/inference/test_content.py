@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from accounts import keyring
 from accounts.models import Entitlements, Workspace
 from inference import content, jobs
 from inference.attempts import Result
@@ -131,3 +132,32 @@ class TestForgetIfNotKept:
         factories.run(job)
 
         assert content.read(job) == Words(SECRET, "fog")
+
+
+class TestReadMany:
+    def test_gives_the_words_of_each_job(self, workspace: Workspace, job: Job) -> None:
+        other = factories.job(workspace, "a lake")
+
+        words = content.read_many(workspace.pk, [job, other])
+
+        assert words == {job.pk: Words(SECRET, "fog"), other.pk: Words("a lake", "")}
+
+    def test_leaves_out_jobs_whose_words_are_gone(self, workspace: Workspace, job: Job) -> None:
+        other = factories.job(workspace, "a lake")
+        JobContent.objects.for_workspace(workspace).filter(job=job).delete()
+
+        assert set(content.read_many(workspace.pk, [job, other])) == {other.pk}
+
+    def test_leaves_out_words_that_do_not_open(self, workspace: Workspace, job: Job) -> None:
+        other = factories.job(workspace, "a lake")
+        JobContent.objects.for_workspace(workspace).filter(job=job).update(ciphertext=b"nonsense")
+
+        assert set(content.read_many(workspace.pk, [job, other])) == {other.pk}
+
+    def test_gives_none_when_the_secret_is_destroyed(self, workspace: Workspace, job: Job) -> None:
+        keyring.destroy(workspace.pk)
+
+        assert content.read_many(workspace.pk, [job]) == {}
+
+    def test_gives_none_of_another_workspace(self, charlies_workspace: Workspace, job: Job) -> None:
+        assert content.read_many(charlies_workspace.pk, [job]) == {}

@@ -52,7 +52,7 @@ class TestKeyOf:
     def test_is_none_without_a_header(self, caller: Caller) -> None:
         assert key_of(caller, None) is None
 
-    @pytest.mark.parametrize("key", ["a", "a" * MAX_KEY_CHARACTERS, "5f0c-11 é", '"quoted"', " spaced "])
+    @pytest.mark.parametrize("key", ["a", "a" * MAX_KEY_CHARACTERS, "5f0c-11 ~", '"quoted"', " spaced "])
     def test_takes_what_can_be_printed(self, caller: Caller, key: str) -> None:
         taken = key_of(caller, key)
 
@@ -60,13 +60,14 @@ class TestKeyOf:
         assert taken.text == key.strip().strip('"')
 
     @pytest.mark.parametrize(
-        "key", ["", " ", '""', "a" * (MAX_KEY_CHARACTERS + 1), "a\nb", "a\x00", "\ud83d"]
+        "key", ["", " ", '""', "a" * (MAX_KEY_CHARACTERS + 1), "a\nb", "a\x00", "é", "ключ"]
     )
     def test_refuses_what_cannot(self, caller: Caller, key: str) -> None:
         with pytest.raises(InvalidRequest) as refused:
             key_of(caller, key)
 
         assert refused.value.field == "Idempotency-Key"
+        assert "ASCII" in refused.value.message
 
 
 class TestFingerprint:

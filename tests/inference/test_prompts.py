@@ -97,7 +97,7 @@ class TestSave:
         prompts.save(workspace.pk, "poster", TemplateText(preamble="secret"), Origin("user:1", "req_1"))
 
         event = AuditEvent.objects.for_workspace(workspace).get(action=Event.TEMPLATE_SAVED)
-        assert (event.actor, event.data) == ("user:1", {"name": "poster", "number": 1})
+        assert (event.actor, event.data) == ("user:1", {"number": 1})
 
 
 class TestFind:

@@ -240,6 +240,17 @@ class TestPictures:
 
         assert reconciliation.verify() == []
 
+    def test_that_are_deleted_while_all_are_read_need_no_file(self, done: Job) -> None:
+        first, second = jobs.images_of(done)
+        found = reconciliation._pictures()
+        storage.erase(first.storage_key)
+        storage.erase(second.storage_key)
+        assert next(found).subject == first.public_id
+
+        Image.objects.across_workspaces().filter(pk=second.pk).update(deleted_at=clock.now())
+
+        assert list(found) == []
+
     def test_are_left_alone_by_the_check_of_jobs(self, done: Job) -> None:
         first, _ = jobs.images_of(done)
         storage.discard(first.storage_key)

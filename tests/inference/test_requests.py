@@ -71,6 +71,11 @@ class TestGenerationRequest:
 
         assert getattr(request, field) == value
 
+    @pytest.mark.parametrize("field, bounds", [("seed", "0 and 4294967295"), ("width", "1 and 16384")])
+    def test_tells_bounds_with_all_their_digits(self, field: str, bounds: str) -> None:
+        with pytest.raises(InvalidRequest, match=f"must be between {bounds}\\."):
+            ask(field, -1)
+
     @pytest.mark.parametrize("field, value", OVER_THE_EDGE)
     def test_refuses_a_value_over_the_limit_by_its_name(self, field: str, value: Any) -> None:
         with pytest.raises(InvalidRequest) as refused:

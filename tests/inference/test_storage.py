@@ -12,6 +12,7 @@ from inference import storage
 from inference.models import Image, Job, ModelVersion
 from inference.storage import StorageFailed
 from tests import factories
+from tests.inference import stubborn_storage
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = "workspace/job_1/1-0.png"
@@ -95,6 +96,61 @@ class TestDiscard:
         storage.discard(KEY)
 
         assert (tmp_path / "images").read_text() == "no folder"
+
+
+class TestErase:
+    def test_deletes_the_bytes(self, tmp_path: Path) -> None:
+        storage.save(KEY, b"a picture")
+
+        storage.erase(KEY)
+
+        assert list(tmp_path.rglob("*.png")) == []
+
+    def test_is_content_when_they_are_gone_already(self) -> None:
+        storage.erase(KEY)
+
+    def test_says_when_the_bytes_may_be_there_still(self, settings: Any) -> None:
+        storage.save(KEY, b"a picture")
+        stubborn_storage.keep(settings, KEY)
+
+        with pytest.raises(StorageFailed, match="Permission denied"):
+            storage.erase(KEY)
+
+    def test_says_so_whatever_the_storage_raised(self, settings: Any) -> None:
+        stubborn_storage.use(settings, stubborn_storage.UnreachableStorage)
+
+        with pytest.raises(StorageFailed, match="Unreachable"):
+            storage.erase(KEY)
+
+
+class TestEraseFolder:
+    def test_deletes_everything_below_and_nothing_beside(self, tmp_path: Path) -> None:
+        for key in (KEY, "workspace/job_1/2-0.png", "workspace/job_1/more/1.png", "workspace/job_10/1-0.png"):
+            storage.save(key, b"a picture")
+
+        storage.erase_folder("workspace/job_1")
+
+        folder = tmp_path / "images" / "workspace"
+        assert [str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))] == [
+            "job_10",
+            "job_10/1-0.png",
+        ]
+
+    def test_is_content_when_there_is_none(self) -> None:
+        storage.erase_folder("workspace/job_1")
+
+    def test_says_when_something_may_be_there_still(self, settings: Any) -> None:
+        storage.save(KEY, b"a picture")
+        stubborn_storage.keep(settings, KEY)
+
+        with pytest.raises(StorageFailed):
+            storage.erase_folder("workspace/job_1")
+
+    def test_says_when_the_storage_cannot_be_listed(self, settings: Any) -> None:
+        stubborn_storage.use(settings, stubborn_storage.UnreachableStorage)
+
+        with pytest.raises(StorageFailed):
+            storage.erase_folder("workspace/job_1")
 
 
 class TestSignedUrl:

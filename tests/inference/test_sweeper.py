@@ -1,16 +1,26 @@
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from accounts import ids
-from accounts.models import OutboxMessage, Workspace
+from accounts import audit_seals, ids, workspaces
+from accounts.models import OutboxMessage, Workspace, WorkspaceKeyring
 from billing import ledger
 from billing.models import Source
-from inference import content, jobs, relay, sweeper
+from inference import (
+    content,
+    image_deletion,
+    job_deletion,
+    jobs,
+    relay,
+    retention,
+    sweeper,
+    workspace_deletion,
+)
 from inference.jobs import MAX_ATTEMPTS
-from inference.models import Job, JobContent, ModelVersion, State
+from inference.models import Image, Job, JobContent, ModelVersion, State
 from inference.sweeper import REPUBLISH_AFTER, REPUBLISH_ANYWAY, Swept
 from tests import factories
 from tests.inference.steps import (
@@ -25,12 +35,15 @@ from tests.inference.steps import (
     settlements_of,
 )
 
-NOTHING = Swept(recovered=0, expired=0, republished=0, expired_grants=0, forgotten=0)
+NOTHING = Swept(**{field.name: 0 for field in fields(Swept)})
 
 
 @pytest.fixture(autouse=True)
-def _books_in_order(db: None, settings: Any) -> Iterator[None]:
+def _books_in_order(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     judge(settings)
+    rested = audit_seals.Rounds()
+    rested.seal(datetime.now(UTC))
+    monkeypatch.setattr(sweeper, "sealing", rested)
     yield
     assert discrepancies() == []
 
@@ -191,6 +204,55 @@ class TestExpiredWords:
         JobContent.objects.across_workspaces().update(expires_at=ago(seconds=-60))
 
         assert sweeper.run_once().forgotten == 0
+
+
+class TestAuditLog:
+    def test_is_sealed_once_a_minute(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sweeper, "sealing", audit_seals.Rounds())
+
+        assert [sweeper.run_once().sealed, sweeper.run_once().sealed] == [1, 0]
+
+
+class TestRetention:
+    @pytest.fixture(autouse=True)
+    def _awake(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No earlier test's round makes the clean-ups rest."""
+        steps = {
+            "hiding": image_deletion.hide_old,
+            "clearing": job_deletion.delete_old,
+            "closing": workspace_deletion.advance_due,
+        }
+        for name, step in steps.items():
+            monkeypatch.setattr(sweeper, name, retention.Rounds(step))
+
+    def test_hides_old_pictures_and_deletes_their_bytes(self, job: Job) -> None:
+        factories.run(job)
+        Image.objects.across_workspaces().update(created_at=ago(days=91))
+
+        swept = sweeper.run_once()
+
+        assert (swept.hidden_images, swept.erased_images) == (1, 1)
+
+    def test_deletes_old_jobs(self, job: Job) -> None:
+        factories.run(job)
+        change(job, finished_at=ago(days=181))
+
+        assert sweeper.run_once().deleted_jobs == 1
+
+    def test_deletes_workspaces_whose_date_has_come(self, workspace: Workspace) -> None:
+        workspaces.close(workspace.pk, ago(days=31))
+
+        while sweeper.run_once().deletion_steps:
+            pass
+
+        assert not WorkspaceKeyring.objects.filter(workspace=workspace).exists()
+
+    def test_asks_seldom_where_there_is_nothing_to_do(self, job: Job) -> None:
+        sweeper.run_once()
+        factories.run(job)
+        change(job, finished_at=ago(days=181))
+
+        assert sweeper.run_once().deleted_jobs == 0
 
 
 class TestFault:
