@@ -1,4 +1,7 @@
-"""`/livez`: the process answers. `/readyz`: it can also serve, or names what is down."""
+"""`/livez`: the process answers. `/readyz`: it can also serve, or names what is down.
+
+What it can do without is named as `degraded`, and it serves on.
+"""
 
 import asyncio
 import functools
@@ -8,10 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
+from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from accounts import row_security
+from gateway import redis_client
 from inference import dispatch, storage
 
 log = structlog.get_logger(__name__)
@@ -28,9 +34,10 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     """Checked at most every CACHE_SECONDS, in a thread of its own, so that probes neither load nor wait for us."""
     loop = asyncio.get_running_loop()
     faults = await loop.run_in_executor(_probe, _faults, int(time.monotonic() // CACHE_SECONDS))
-    if faults:
-        return JsonResponse({"status": "unavailable", "down": faults}, status=503)
-    return JsonResponse({"status": "ok"})
+    degraded = {name: fault for name, fault in faults.items() if name in SPARED}
+    down = {name: fault for name, fault in faults.items() if name not in SPARED}
+    body = {"status": "unavailable", "down": down} if down else {"status": "ok"}
+    return JsonResponse(body | ({"degraded": degraded} if degraded else {}), status=503 if down else 200)
 
 
 @functools.lru_cache(maxsize=1)
@@ -47,7 +54,8 @@ def _run(name: str, check: Callable[[], None]) -> str:
     try:
         check()
     except Exception as error:  # whatever fails, the probe must get an answer
-        log.error("not ready", part=name, exc_info=error)
+        write = log.warning if name in SPARED else log.error
+        write("not ready", part=name, exc_info=error)
         return type(error).__name__
     return ""
 
@@ -55,6 +63,11 @@ def _run(name: str, check: Callable[[], None]) -> str:
 def _database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def _row_security() -> None:
+    if settings.IS_PRODUCTION:
+        row_security.require_wall()
 
 
 class MigrationsPending(Exception):
@@ -83,4 +96,12 @@ def _worker() -> None:
         raise NoWorker
 
 
-CHECKS = {"database": _database, "migrations": _migrations, "storage": _storage, "worker": _worker}
+CHECKS = {
+    "database": _database,
+    "migrations": _migrations,
+    "row security": _row_security,
+    "storage": _storage,
+    "worker": _worker,
+    "redis": redis_client.ping,
+}
+SPARED = ("redis",)

@@ -12,12 +12,22 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from accounts import key_text
+
 MAX_VALUE_CHARACTERS = 400
 
 
 class Format(StrEnum):
     JSON = "json"
     CONSOLE = "console"
+
+
+def hide_keys(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """A key that somebody put into an address or a header of ours keeps only its public part."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = key_text.redact(value)
+    return event
 
 
 def cut_long_values(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -66,6 +76,7 @@ def configure(form: Format, level: str, file: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         tell_exception,
         name_asyncio_faults,
+        hide_keys,
         cut_long_values,
     ]
     structlog.configure(
@@ -90,5 +101,9 @@ def configure(form: Format, level: str, file: str) -> None:
     # Our own middleware writes the line of a request; Django's twin would repeat it with the query string.
     logging.getLogger("django.request").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.access").setLevel(logging.CRITICAL)
+    # Whoever asks for a host that is not ours is told so; with a trace in the log it would look like a fault of ours.
+    logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)
+    # A statement that fails in a pipeline raises; that the pipeline then ends is no news.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     for chatty in ("httpx", "httpcore", "PIL", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 
 from gateway import health
 from gateway.api import files, pages, schema
+from gateway.dashboard import entrance
 from gateway.dashboard import views as dashboard
 
 urlpatterns = [
@@ -19,6 +20,9 @@ urlpatterns = [
     path("api/docs/errors", pages.list_error_codes, name="errors"),
     # Pages
     path("", dashboard.home, name="home"),
+    path("accounts/login/", entrance.login),
+    path("accounts/signup/", entrance.sign_up),
+    path("accounts/password/reset/", entrance.reset_password),
     path("accounts/", include("allauth.account.urls")),
     # Operations
     path("livez", health.livez),

@@ -1,14 +1,15 @@
 """Who is calling: an API key in the header of the caller's dialect. Cookies authenticate nothing here."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import api_keys, clock
+from accounts import api_keys, key_terms, key_use, lookups
 from accounts.models import ApiKey, Scope, Side
-from gateway.api import context
+from gateway.api import client_address, context, guards
 from inference.requests import Caller
 
 if TYPE_CHECKING:
@@ -29,13 +30,29 @@ class ScopeMissing(Exception):
         self.scope = scope
 
 
+class LiveKeyNeeded(Exception):
+    """What concerns the whole workspace is not for a key of its test side."""
+
+
 class ApiKeyAuthentication(BaseAuthentication):
-    """Sets `request.auth` to the ApiKey. Raises MissingKey or a KeyRefused, which the error table answers."""
+    """Sets `request.auth` to the ApiKey. Raises MissingKey, KeyRefused or NetworkForbidden for the error table."""
 
     def authenticate(self, request: Request) -> tuple[Any, ApiKey]:
-        key = api_keys.authenticate(_presented(request), clock.now())
+        presented, now = _presented(request), lookups.now()
+        key = _key_behind(request, presented, now)
+        key_terms.check_network(key, client_address.find(request))
+        key_use.note(key, now)
         context.of(request).log_fields = {"key_id": key.key_id, "workspace_id": str(key.workspace_id)}
         return None, key
+
+
+def _key_behind(request: Request, presented: str, now: datetime) -> ApiKey:
+    """Only those who present what is no key of ours are counted, so good callers pay nothing for it."""
+    try:
+        return api_keys.authenticate(presented, now)
+    except (api_keys.MalformedKey, api_keys.UnknownKey):
+        guards.count_refused_key(request)
+        raise
 
 
 def _presented(request: Request) -> str:
@@ -60,6 +77,12 @@ def key_of(request: Request) -> ApiKey:
     if not isinstance(key, ApiKey):
         raise MissingKey
     return key
+
+
+def require_live(request: Request) -> None:
+    """Raise LiveKeyNeeded for a key of the test side."""
+    if key_of(request).side != Side.LIVE:
+        raise LiveKeyNeeded
 
 
 def caller(request: Request, dialect: str, end_user: str = "") -> Caller:

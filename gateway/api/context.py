@@ -1,4 +1,4 @@
-"""What the request's middleware knows and later parts add: the id, and what the log line will say."""
+"""What the request's middleware knows and later parts add: the id, headers, and what the log line will say."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ class RequestContext:
     request_id: str
     problem_code: str | None = None
     log_fields: dict[str, str | float] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)  # of the answer, whoever draws it
 
 
 def begin(request: HttpRequest, request_id: str) -> RequestContext:

@@ -7,22 +7,27 @@ redirect, because some clients follow none.
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
-from accounts import clock, ids
+from accounts import clock, ids, tenancy
+from gateway.api import threads
+from gateway.api.threads import Pool
 from inference import storage
 from inference.models import Image
 
 
-def image(request: HttpRequest, public_id: str, extension: str) -> HttpResponse:
+async def image(request: HttpRequest, public_id: str, extension: str) -> HttpResponse:
+    return await threads.run(Pool.READ, _image, request, public_id, extension)
+
+
+def _image(request: HttpRequest, public_id: str, extension: str) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         raise MethodNotAllowed(request.method or "")
     expires, signature = request.GET.get("expires", ""), request.GET.get("signature", "")
     if not storage.is_signed(public_id, expires, signature, clock.now()):
         raise Http404
     # The signature says that whoever minted the address owned the picture.
-    rows = Image.objects.across_workspaces().filter(
-        pk=ids.parse(ids.Prefix.IMAGE, public_id), deleted_at__isnull=True
-    )
-    row = rows.first()
+    with tenancy.reading(tenancy.EVERY_WORKSPACE):
+        rows = Image.objects.across_workspaces().filter(deleted_at__isnull=True)
+        row = rows.filter(pk=ids.parse(ids.Prefix.IMAGE, public_id)).first()
     if row is None or row.content_type != f"image/{extension}":
         raise Http404
     response = HttpResponse(storage.read(row.storage_key), content_type=row.content_type)

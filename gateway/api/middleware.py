@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from asgiref.sync import markcoroutinefunction
+from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -21,6 +21,7 @@ from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
 
+from accounts import key_text
 from gateway.api import body_limit, context, errors, faces
 
 log = structlog.get_logger("gateway.requests")
@@ -40,8 +41,7 @@ class RequestMiddleware:
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.monotonic()
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else context.new_id()
+        request_id = _given_id(request) or context.new_id()
         context.begin(request, request_id)
         if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:
             # DRF takes a body without a length for an empty one; this one came in chunks and is complete.
@@ -49,6 +49,8 @@ class RequestMiddleware:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         response = await self._answer(request)
+        for name, value in context.of(request).headers.items():
+            response[name] = value
         response["X-Request-Id"] = request_id
         response["X-Content-Type-Options"] = "nosniff"
         if isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
@@ -81,6 +83,12 @@ class RequestMiddleware:
         )
 
 
+def _given_id(request: HttpRequest) -> str:
+    """The client's own id of the request; empty for one that is malformed, or holds a key, since ids are kept."""
+    given = request.headers.get("X-Request-Id", "")
+    return given if REQUEST_ID.fullmatch(given) and key_text.redact(given) == given else ""
+
+
 def for_pages(kind: type[Any]) -> type[Any]:
     """The middleware class, passed by on API addresses."""
 
@@ -90,8 +98,10 @@ def for_pages(kind: type[Any]) -> type[Any]:
 
     if hasattr(kind, "process_view"):
 
-        def process_view(self: Any, request: HttpRequest, *view: Any) -> Any:
-            return None if faces.find(request.path_info) else kind.process_view(self, request, *view)
+        async def process_view(self: Any, request: HttpRequest, *view: Any) -> Any:
+            if faces.find(request.path_info):
+                return None
+            return await sync_to_async(kind.process_view, thread_sensitive=True)(self, request, *view)
 
         PagesOnly.process_view = process_view
     return PagesOnly

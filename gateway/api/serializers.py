@@ -1,9 +1,13 @@
 """Serializer parts that all dialects build on: strict about types and names, because a silent guess costs credits."""
 
 import sys
+import unicodedata
 from typing import Any
 
 from rest_framework import serializers
+
+# These turn the order of all that follows around, also of what stands beside the name.
+BIDI_OVERRIDES = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -17,6 +21,11 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+def require_no_fields(body: Any) -> None:
+    """For a call that takes no body: whoever sends one wants something, and would not get it."""
+    StrictSerializer(data=body).is_valid(raise_exception=True)
+
+
 class Text(serializers.CharField):
     """A JSON string, kept as it is."""
 
@@ -27,6 +36,25 @@ class Text(serializers.CharField):
         if not isinstance(data, str):
             raise serializers.ValidationError("Must be a string.")
         return super().to_internal_value(data)
+
+
+class Name(Text):
+    """What somebody calls a thing of theirs: lists and mails show it to others, so it is one visible line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_blank": False, "trim_whitespace": True, **options})
+
+    def to_internal_value(self, data: Any) -> str:
+        name = super().to_internal_value(data)
+        if any(_is_control(letter) for letter in name):
+            raise serializers.ValidationError("May hold no control characters.")
+        if all(unicodedata.category(letter)[0] in "CZM" for letter in name):
+            raise serializers.ValidationError("Must have a visible character.")
+        return name
+
+
+def _is_control(letter: str) -> bool:
+    return letter in BIDI_OVERRIDES or unicodedata.category(letter) in ("Cc", "Zl", "Zp")
 
 
 class Whole(serializers.IntegerField):

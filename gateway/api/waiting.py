@@ -1,35 +1,29 @@
 """Views that wait for a job: one synchronous part that accepts, then an asynchronous wait, then the answer.
 
-The synchronous part is an ordinary DRF view, run in a bounded pool of threads; when it has accepted a job it answers
-with `Accepted` instead of a body. Its thread and connection are free again before the wait begins. If the client
-leaves, the job goes on: nothing that must happen stands after the wait.
+The synchronous part is an ordinary DRF view in the pool of `threads`; when it has accepted a job it answers with
+`Accepted` instead of a body. Its thread and connection are free again before the wait begins. If the client leaves,
+the job goes on: nothing that must happen stands after the wait.
 """
 
-import asyncio
-import contextvars
-import functools
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.db import connections
+from django.db import Error as DatabaseFault
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from gateway.api import context, errors
+from accounts import tenancy
+from gateway.api import context, errors, threads
+from gateway.api.threads import Pool, View
+from gateway.api.views import TenantView
 from inference import jobs
 from inference.models import Job, State
 
 log = structlog.get_logger(__name__)
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -52,47 +46,18 @@ class AcceptedResponse(Response):
         self.accepted = accepted
 
 
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=settings.ACCEPT_THREADS, thread_name_prefix="accept")
-
-
-async def in_pool(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    """Run a synchronous function with its own database connection, which is closed again at its end."""
-    call = functools.partial(function, *args, **kwargs)
-    if settings.ACCEPT_THREADS == 0:  # in the request's own thread, for tests inside a transaction
-        return await sync_to_async(call, thread_sensitive=True)()
-    context = contextvars.copy_context()
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_pool(), context.run, _with_connection_closed, call)
-
-
-def _with_connection_closed(call: Callable[[], Result]) -> Result:
-    try:
-        return call()
-    finally:
-        connections.close_all()
-
-
-def waiting(view_class: type[APIView]) -> Callable[..., Coroutine[Any, Any, HttpResponseBase]]:
+def waiting(view_class: type[TenantView]) -> View:
     """The asynchronous view of a DRF view that may answer with AcceptedResponse."""
-    accept = view_class.as_view()
+    accept = view_class.as_synchronous_view()
 
     async def view(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-        started = time.monotonic()
-        response = await in_pool(_accept, accept, request, kwargs)
-        if not isinstance(response, AcceptedResponse):
-            return response
-        accepted = response.accepted
-        _note(request, accepted.job, time.monotonic() - started)
-        if accepted.wait_seconds > 0 and not State(accepted.job.state).is_terminal:
-            await jobs.wait(accepted.job.pk, accepted.wait_seconds)
-        return await in_pool(_draw, request, accepted)
+        answer = await threads.run(Pool.ACCEPT, _accept, accept, request, kwargs)
+        if not isinstance(answer, Accepted):
+            return answer
+        await jobs.wait(answer.job.pk, answer.wait_seconds)
+        return await threads.run(Pool.ACCEPT, _read_and_draw, request, answer)
 
-    view.cls = view_class  # type: ignore[attr-defined]  # where drf-spectacular looks for the schema
-    view.initkwargs = {}  # type: ignore[attr-defined]
-    view.csrf_exempt = True  # type: ignore[attr-defined]
-    return view
+    return threads.of_class(view, view_class)
 
 
 def _note(request: HttpRequest, job: Job, accept_seconds: float) -> None:
@@ -107,23 +72,46 @@ def _note(request: HttpRequest, job: Job, accept_seconds: float) -> None:
 
 def _accept(
     accept: Callable[..., HttpResponseBase], request: HttpRequest, kwargs: dict[str, Any]
-) -> HttpResponseBase:
+) -> HttpResponseBase | Accepted:
+    """The answer, or what there is to wait for."""
+    started = time.monotonic()
     response = accept(request, **kwargs)
-    if isinstance(response, Response) and not isinstance(response, AcceptedResponse):
+    if isinstance(response, AcceptedResponse):
+        accepted = response.accepted
+        _note(request, accepted.job, time.monotonic() - started)
+        if State(accepted.job.state).is_terminal:
+            return _read_and_draw(request, accepted)
+        # Just made and not waited for: the database has nothing to add.
+        return accepted if accepted.wait_seconds > 0 else _draw(request, accepted, accepted.job)
+    if isinstance(response, Response):
         response.render()
     return response
 
 
-def _draw(request: HttpRequest, accepted: Accepted) -> HttpResponseBase:
+def _read_and_draw(request: HttpRequest, accepted: Accepted) -> HttpResponseBase:
+    workspace_id = accepted.job.workspace_id
+    try:
+        with tenancy.reading(workspace_id):
+            rows = Job.objects.for_workspace(workspace_id).select_related("model_version")
+            job = rows.get(pk=accepted.job.pk)
+    except DatabaseFault as error:
+        return _not_drawn(request, accepted, error)
+    return _draw(request, accepted, job)
+
+
+def _draw(request: HttpRequest, accepted: Accepted, job: Job) -> HttpResponseBase:
     """The answer; whatever goes wrong now, the job is accepted, and a resend would make a second one."""
     try:
-        rows = Job.objects.for_workspace(accepted.job.workspace_id).select_related("model_version")
-        return accepted.draw(rows.get(pk=accepted.job.pk))
+        return accepted.draw(job)
     except (errors.WaitTimedOut, errors.JobDidNotSucceed) as error:
         return errors.respond(request, error)
     except Exception as error:
-        log.error("answer not drawn", exc_info=error)
-        return errors.respond(request, errors.AnswerNotDrawn(accepted.job))
+        return _not_drawn(request, accepted, error)
+
+
+def _not_drawn(request: HttpRequest, accepted: Accepted, error: Exception) -> HttpResponseBase:
+    log.error("answer not drawn", exc_info=error)
+    return errors.respond(request, errors.AnswerNotDrawn(accepted.job))
 
 
 def json_response(

@@ -5,7 +5,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from accounts import clock, roles, workspaces
+from accounts import clock, roles, tenancy, workspaces
 from accounts.models import ApiKey, Membership, Side, User, Workspace
 from accounts.roles import Action
 from billing import ledger
@@ -23,7 +23,8 @@ def home(request: HttpRequest) -> HttpResponse:
     memberships = workspaces.memberships_of(request.user)
     if not memberships:
         return render(request, "dashboard/no_workspace.html")
-    return render(request, "dashboard/home.html", _home(request, memberships[0]))
+    with tenancy.reading(memberships[0].workspace_id):
+        return render(request, "dashboard/home.html", _home(request, memberships[0]))
 
 
 def _home(request: HttpRequest, membership: Membership) -> dict[str, object]:

@@ -9,6 +9,7 @@ from django.test import Client
 
 from gateway import health
 from inference import dispatch
+from tests.flows.processes import free_port
 
 PROBES = ["/livez", "/readyz"]
 
@@ -66,6 +67,23 @@ class TestReadyz:
         dispatch.get.cache_clear()
 
         assert client.get("/readyz").json()["down"] == {"worker": "NoWorker"}
+
+    def test_serves_on_without_redis_and_says_so(self, client: Client, db: None, settings: Any) -> None:
+        settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+
+        response = client.get("/readyz")
+
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok", "degraded": {"redis": "ConnectionError"}}
+
+    def test_names_what_is_down_beside_what_is_missed(self, client: Client, settings: Any) -> None:
+        settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+
+        response = client.get("/readyz")
+
+        assert response.status_code == 503
+        assert list(response.json()["down"]) == ["database", "migrations"]
+        assert list(response.json()["degraded"]) == ["redis"]
 
 
 class TestProbe:

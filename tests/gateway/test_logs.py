@@ -59,3 +59,17 @@ class TestLine:
         structlog.stdlib.get_logger("test").info("odd", value="a\r\nb")
 
         assert written.getvalue().count("\n") == 1
+
+
+class TestKey:
+    def test_keeps_only_its_public_part_wherever_it_stands(self, written: io.StringIO) -> None:
+        prefix, secret = "atl_live_" + "a" * 12, "b" * 38
+
+        logger = structlog.stdlib.get_logger("test")
+        logger.info(
+            f"called with {prefix}_{secret}", path=f"/api/v1/keys/{prefix}_{secret}", part=f"{prefix}_bbbb"
+        )
+        logging.getLogger("a library").warning("refused %s", f"{prefix}_{secret}")
+
+        assert "bbbb" not in written.getvalue()
+        assert written.getvalue().count(f"{prefix}_...") == 4

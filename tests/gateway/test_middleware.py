@@ -37,6 +37,15 @@ class TestRequestId:
 
         assert response["X-Request-Id"].startswith("req_")
 
+    def test_that_is_a_key_is_replaced(
+        self, client: Client, key: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for given in (key, f"a.{key}", key[:-1]):
+            response = client.get("/api/v1/models", headers={"X-Request-Id": given})
+
+            assert response["X-Request-Id"].startswith("req_")
+        assert key[22:54] not in caplog.text
+
     def test_is_new_for_every_request(self, client: Client) -> None:
         first, second = (client.get("/livez")["X-Request-Id"] for _ in range(2))
 
