@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from accounts import api_keys, clock
-from accounts.models import User
+from accounts.models import ApiKey, Scope, User
 from billing import ledger
 from inference import catalog
 
@@ -25,6 +25,15 @@ class TestCreateWorkspace:
 
         key = api_keys.authenticate(re.search(r"atl_live_\w+", printed)[0], clock.now())  # type: ignore[index]
         assert (key.workspace.name, ledger.balance(key.workspace_id).available_credits) == ("Dora's", 500)
+
+    @pytest.mark.parametrize("options, may_manage", [({}, False), ({"admin": True}, True)])
+    def test_lets_the_key_manage_the_workspace_when_asked(
+        self, db: None, options: dict[str, bool], may_manage: bool
+    ) -> None:
+        said("create_workspace", "dora@example.com", "Dora's", **options)
+
+        key = ApiKey.objects.across_workspaces().get()
+        assert (Scope.ADMIN in key.scopes) is may_manage
 
     def test_gives_a_known_person_another_workspace(self, alice: User) -> None:
         said("create_workspace", "Alice@example.com", "Second")

@@ -1,5 +1,6 @@
 """Pages for people: sign-up, sign-in, home, and what a person sees when something is wrong."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -195,6 +196,18 @@ class TestErrorPage:
 
         assert response.status_code == 400
         assert "evil.example" not in response.content.decode()
+
+    def test_for_a_foreign_host_tells_a_program_what_is_wrong(self, api: Client) -> None:
+        response = api.get("/", headers={"Host": "evil.example"})
+
+        wire.assert_is_problem(response, 400, "malformed_request")
+
+    def test_for_a_foreign_host_is_no_fault_in_the_log(
+        self, api: Client, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api.get("/", headers={"Host": "evil.example"})
+
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
     def test_escapes_the_address(self, client: Client, db: None) -> None:
         assert "<script>" not in client.get("/<script>alert(1)</script>").content.decode()

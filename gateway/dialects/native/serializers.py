@@ -7,7 +7,6 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts import ids
-from accounts.models import ApiKey
 from billing.ledger import BalanceView
 from gateway.api.serializers import Number, StrictSerializer, Text, TextMap, Whole, pairs
 from inference import jobs, progress, storage
@@ -94,6 +93,7 @@ class JobSerializer(serializers.Serializer[Job]):
     price = serializers.SerializerMethodField()
     progress = serializers.SerializerMethodField()
     images = serializers.SerializerMethodField()
+    deleted_images = serializers.SerializerMethodField(help_text="Images that were deleted since.")
     error = serializers.SerializerMethodField()
     metadata = serializers.SerializerMethodField()
     is_test = serializers.SerializerMethodField()
@@ -122,8 +122,11 @@ class JobSerializer(serializers.Serializer[Job]):
             "in_list"
         )
         context = {"now": self.context["now"], "with_bytes": with_bytes}
-        images = self.context["images"][job.pk]
+        images = [image for image in self.context["images"][job.pk] if image.deleted_at is None]
         return [dict(ImageSerializer(image, context=context).data) for image in images]
+
+    def get_deleted_images(self, job: Job) -> int:
+        return sum(image.deleted_at is not None for image in self.context["images"][job.pk])
 
     def get_error(self, job: Job) -> dict[str, str] | None:
         return {"code": job.error_code, "message": job.error_message} if job.error_code else None
@@ -136,12 +139,14 @@ class JobSerializer(serializers.Serializer[Job]):
 
 
 def draw_job(job: Job, now: datetime) -> dict[str, Any]:
-    context = {"now": now, "in_list": False, "images": jobs.images_by_job([job])}
+    has_images = State(job.state).is_terminal
+    images = jobs.images_by_job([job], with_deleted=True) if has_images else {job.pk: []}
+    context = {"now": now, "in_list": False, "images": images}
     return dict(JobSerializer(job, context=context).data)
 
 
 def draw_jobs(page: list[Job], now: datetime) -> list[dict[str, Any]]:
-    context = {"now": now, "in_list": True, "images": jobs.images_by_job(page)}
+    context = {"now": now, "in_list": True, "images": jobs.images_by_job(page, with_deleted=True)}
     return [dict(JobSerializer(job, context=context).data) for job in page]
 
 
@@ -233,23 +238,3 @@ class BalanceSerializer(serializers.Serializer[BalanceView]):
     held_credits = serializers.IntegerField()
     debt_credits = serializers.IntegerField()
     unfinished_jobs = serializers.IntegerField(source="open_holds")
-
-
-class KeySerializer(serializers.Serializer[ApiKey]):
-    """The calling key about itself; never its secret."""
-
-    id = serializers.SerializerMethodField()
-    prefix = serializers.CharField()
-    name = serializers.CharField()
-    side = serializers.CharField()
-    scopes = serializers.ListField(child=serializers.CharField())
-    workspace = serializers.CharField(source="workspace.name")
-    is_service_key = serializers.SerializerMethodField()
-    expires_at = serializers.DateTimeField(allow_null=True)
-    created_at = serializers.DateTimeField()
-
-    def get_id(self, key: ApiKey) -> str:
-        return ids.public(ids.Prefix.KEY, key.pk)
-
-    def get_is_service_key(self, key: ApiKey) -> bool:
-        return key.membership_id is None

@@ -7,13 +7,15 @@ from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from accounts import clock, ids, roles
+from accounts import clock, ids, lookups, roles
 from accounts.models import Scope, Side
 from billing import ledger
 from gateway.api import pagination, submission
-from gateway.api.authentication import caller, key_of
+from gateway.api.authentication import caller
+from gateway.api.serializers import require_no_fields
+from gateway.api.throttling import Kind
+from gateway.api.views import TenantView
 from gateway.api.waiting import Accepted, AcceptedResponse, json_response
 from gateway.dialects.native.serializers import (
     BalanceSerializer,
@@ -21,7 +23,6 @@ from gateway.dialects.native.serializers import (
     ImageSerializer,
     JobPageSerializer,
     JobSerializer,
-    KeySerializer,
     ModelListSerializer,
     ModelSerializer,
     QuoteSerializer,
@@ -32,7 +33,7 @@ from gateway.dialects.native.serializers import (
     draw_quote,
     draw_template,
 )
-from inference import catalog, jobs, preparation, prompts
+from inference import catalog, image_deletion, jobs, preparation, prompts
 from inference.models import Image, Job, State
 from inference.prompts import SavedTemplate
 from inference.requests import InvalidRequest
@@ -50,8 +51,9 @@ def wait_seconds(header: str) -> int:
     return 0
 
 
-class GenerationsView(APIView):
+class GenerationsView(TenantView):
     scope = Scope.IMAGES
+    is_one_transaction = False
 
     @extend_schema(
         request=GenerationSerializer,
@@ -73,11 +75,12 @@ class GenerationsView(APIView):
 
 def _drawn(job: Job) -> HttpResponseBase:
     status = 200 if State(job.state).is_terminal else 202
-    return json_response(draw_job(job, clock.now()), status, {"Location": f"/api/v1/jobs/{job.public_id}"})
+    return json_response(draw_job(job, lookups.now()), status, {"Location": f"/api/v1/jobs/{job.public_id}"})
 
 
-class QuoteView(APIView):
+class QuoteView(TenantView):
     scope = Scope.IMAGES
+    request_kind = Kind.POLL
 
     @extend_schema(request=GenerationSerializer, responses=QuoteSerializer)
     def post(self, request: Request) -> Response:
@@ -87,7 +90,7 @@ class QuoteView(APIView):
         return Response(draw_quote(preparation.prepare(caller(request, DIALECT), body.generation_request())))
 
 
-class JobsView(APIView):
+class JobsView(TenantView):
     scope = Scope.JOBS
 
     @extend_schema(
@@ -116,8 +119,9 @@ class JobsView(APIView):
         )
 
 
-class JobView(APIView):
+class JobView(TenantView):
     scope = Scope.JOBS
+    is_one_transaction = False  # pictures may be read from the storage, which may take its time
 
     @extend_schema(responses=JobSerializer)
     def get(self, request: Request, job_id: str) -> Response:
@@ -126,17 +130,20 @@ class JobView(APIView):
         return Response(draw_job(job, clock.now()))
 
 
-class CancelView(APIView):
+class CancelView(TenantView):
     scope = Scope.JOBS
+    is_one_transaction = False
+    request_kind = Kind.POLL
 
     @extend_schema(request=None, responses=JobSerializer)
     def post(self, request: Request, job_id: str) -> Response:
         """Cancel a job: at once while queued, at the next step while it runs. An ended job stays as it is."""
+        require_no_fields(request.data)
         job = jobs.cancel(caller(request, DIALECT), pagination.parse_id(ids.Prefix.JOB, job_id))
         return Response(draw_job(job, clock.now()))
 
 
-class ImageView(APIView):
+class ImageView(TenantView):
     scope = Scope.IMAGES
 
     @extend_schema(responses=ImageSerializer)
@@ -151,8 +158,14 @@ class ImageView(APIView):
             raise Http404
         return Response(ImageSerializer(image, context={"now": clock.now()}).data)
 
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, image_id: str) -> Response:
+        """Delete an image: it is hidden and its addresses stop opening at once, its bytes go soon after."""
+        image_deletion.delete(caller(request, DIALECT), pagination.parse_id(ids.Prefix.IMAGE, image_id))
+        return Response(status=204)
 
-class ModelsView(APIView):
+
+class ModelsView(TenantView):
     scope = Scope.IMAGES
 
     @extend_schema(responses=ModelListSerializer)
@@ -161,7 +174,7 @@ class ModelsView(APIView):
         return Response({"data": [ModelSerializer(version).data for version in catalog.available()]})
 
 
-class TemplatesView(APIView):
+class TemplatesView(TenantView):
     scope = Scope.IMAGES
 
     @extend_schema(operation_id="prompt_templates_list", responses=TemplateListSerializer)
@@ -178,11 +191,15 @@ class TemplatesView(APIView):
         body = TemplateSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         name, text = body.validated_data["name"], body.template_text()
-        version = prompts.save(who.workspace_id, name, text, who.origin)
-        return Response(draw_template(SavedTemplate(name, version.number, text)), 201)
+
+        def save() -> str:
+            return str(prompts.save(who.workspace_id, name, text, who.origin).number)
+
+        number, _ = submission.once(request, who, "prompt-templates", save)
+        return Response(draw_template(SavedTemplate(name, int(number), text)), 201)
 
 
-class BalanceView(APIView):
+class BalanceView(TenantView):
     scope = Scope.BILLING
 
     @extend_schema(responses=BalanceSerializer)
@@ -191,10 +208,3 @@ class BalanceView(APIView):
         who = caller(request, DIALECT)
         roles.require(who.role, roles.Action.SEE_BALANCE)
         return Response(BalanceSerializer(ledger.balance(who.workspace_id, Side(who.side))).data)
-
-
-class KeyView(APIView):
-    @extend_schema(responses=KeySerializer)
-    def get(self, request: Request) -> Response:
-        """The key you are calling with."""
-        return Response(KeySerializer(key_of(request)).data)

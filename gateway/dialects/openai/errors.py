@@ -36,7 +36,12 @@ CODES: dict[str, Drawn] = {
     "prompt_blocked": Drawn(400, "image_generation_user_error", "moderation_blocked"),
     "pictures_blocked": Drawn(400, "image_generation_user_error", "moderation_blocked"),
     "insufficient_credit": Drawn(429, "insufficient_quota", "insufficient_quota", should_retry=False),
+    # It may be weeks until a quota starts anew, and the client's own pauses are seconds.
+    "quota_exceeded": Drawn(429, "insufficient_quota", "insufficient_quota", should_retry=False),
     "concurrency_limit_reached": Drawn(429, "requests", "rate_limit_exceeded"),
+    "rate_limited": Drawn(429, "requests", "rate_limit_exceeded"),
+    # The same key will be refused again.
+    "too_many_refused_keys": Drawn(429, "requests", "rate_limit_exceeded", should_retry=False),
     "canceled": Drawn(409, INVALID, "canceled", should_retry=False),
     # The job goes on: a resend would start a second one.
     "wait_timed_out": Drawn(504, "server_error", "wait_timed_out", should_retry=False),
@@ -71,7 +76,7 @@ def draw_problem(problem: Problem, request: HttpRequest) -> JsonResponse:
         stage = "input" if problem.code == "prompt_blocked" else "output"
         categories = [problem.extra["category"]] if "category" in problem.extra else []
         error["moderation_details"] = {"moderation_stage": stage, "categories": categories}
-    for name in ("job_id", "required_credits", "available_credits"):
+    for name in ("job_id", "required_credits", "available_credits", "quota"):
         if name in problem.extra:
             error[name] = problem.extra[name]
     headers = dict(problem.headers)

@@ -4,12 +4,12 @@ from django.conf import settings
 from django.http import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from accounts import clock
 from accounts.models import Scope
 from gateway.api import submission
 from gateway.api.errors import JobDidNotSucceed, WaitTimedOut
+from gateway.api.views import TenantView
 from gateway.api.waiting import Accepted, AcceptedResponse, json_response
 from gateway.dialects.openai.serializers import GenerationSerializer, draw_images, draw_model
 from inference import catalog
@@ -18,10 +18,11 @@ from inference.models import Job, State
 DIALECT = "openai"
 
 
-class GenerationsView(APIView):
+class GenerationsView(TenantView):
     """Always waits: to this client every 2xx means finished."""
 
     scope = Scope.IMAGES
+    is_one_transaction = False
 
     def post(self, request: Request) -> Response:
         job = submission.submit(request, DIALECT, GenerationSerializer(data=request.data))
@@ -36,7 +37,7 @@ def _drawn(job: Job) -> HttpResponseBase:
     return json_response(draw_images(job, clock.now()))
 
 
-class ModelsView(APIView):
+class ModelsView(TenantView):
     def get(self, request: Request) -> Response:
         models = [
             draw_model(name, int(version.created_at.timestamp()))
@@ -46,7 +47,7 @@ class ModelsView(APIView):
         return Response({"object": "list", "data": models})
 
 
-class ModelView(APIView):
+class ModelView(TenantView):
     def get(self, request: Request, name: str) -> Response:
         version = catalog.resolve(name)
         return Response(draw_model(name, int(version.created_at.timestamp())))

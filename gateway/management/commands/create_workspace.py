@@ -7,7 +7,8 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from accounts import api_keys, ids, workspaces
-from accounts.models import User
+from accounts.key_terms import Terms
+from accounts.models import Scope, User
 from billing import ledger
 from billing.models import Source
 from gateway import onboarding
@@ -20,6 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("email", help="the owner; a new person sets a password by the reset page")
         parser.add_argument("name", help="the workspace's name")
         parser.add_argument("--credits", type=int, default=0, help="promotional credits to start with")
+        parser.add_argument("--admin", action="store_true", help="the key may manage keys and the workspace")
 
     def handle(self, *args: Any, **options: Any) -> None:
         email = options["email"].lower()
@@ -32,5 +34,6 @@ class Command(BaseCommand):
             (membership,) = [
                 one for one in workspaces.memberships_of(owner) if one.workspace_id == workspace.pk
             ]
-            issued = api_keys.issue(workspace, "First key", membership=membership)
+            terms = Terms(scopes=tuple(Scope)) if options["admin"] else Terms()
+            issued = api_keys.issue(workspace, "First key", membership=membership, terms=terms)
         self.stdout.write(f"Workspace  {public_id}\nAPI key    {issued.plain_text}")

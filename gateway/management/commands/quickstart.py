@@ -22,14 +22,15 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from gateway import demo, embedded, first_picture
+from gateway import demo, emails, embedded, first_picture
 from gateway.demo import Demo
 from gateway.first_picture import FirstPicture, NoPicture
 from inference import sweeper
-from inference.inprocess import Runtime
+from inference.inprocess import Loop, Runtime
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 3  # for running jobs when the quickstart is stopped
+MAIL_SECONDS = 5.0
 PROMPT = "a red house in the snow"
 
 
@@ -84,7 +85,8 @@ class Command(BaseCommand):
         connections.close_all()
 
     def _serve(self, options: dict[str, Any]) -> None:
-        runtime = Runtime(_worker_name())
+        mails = Loop("emails", emails.deliver_waiting, MAIL_SECONDS)
+        runtime = Runtime(_worker_name(), [mails])
         runtime.start()
         config = uvicorn.Config(
             "gateway.asgi:application",
@@ -94,6 +96,7 @@ class Command(BaseCommand):
             lifespan="off",
             http="h11",
             ws="none",
+            proxy_headers=False,  # `gateway.api.client_address` reads them
             timeout_graceful_shutdown=GRACE_SECONDS,  # waiting clients may ask again for their job
         )
         server = uvicorn.Server(config)

@@ -13,7 +13,8 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
 
-from accounts import api_keys, clock
+from accounts import api_keys, clock, key_text
+from accounts.key_terms import Terms
 from accounts.models import ApiKey, Membership, Scope, Workspace
 from billing.models import Price
 from gateway.asgi import application
@@ -72,14 +73,14 @@ class TestKey:
     def test_unknown_id(self, workspace: Workspace, model: Any) -> None:
         body = f"atl_live_{'0' * 12}_{'0' * 32}"
 
-        response = _send(wire.client(body + api_keys.checksum(body)), BOAT)
+        response = _send(wire.client(body + key_text.checksum(body)), BOAT)
 
         _assert_refused(response, 401, "unknown_api_key", workspace)
 
     def test_wrong_secret(self, key: str, workspace: Workspace, model: Any) -> None:
         body = key[:22] + "0" * 32
 
-        response = _send(wire.client(body + api_keys.checksum(body)), BOAT)
+        response = _send(wire.client(body + key_text.checksum(body)), BOAT)
 
         _assert_refused(response, 401, "unknown_api_key", workspace)
 
@@ -97,7 +98,7 @@ class TestKey:
         _assert_refused(_send(bobs_api, BOAT), 401, "revoked_api_key", workspace)
 
     def test_expired(self, workspace: Workspace, model: Any) -> None:
-        issued = api_keys.issue(workspace, "old", expires_at=clock.now() - timedelta(seconds=1))
+        issued = api_keys.issue(workspace, "old", terms=Terms(expires_at=clock.now() - timedelta(seconds=1)))
 
         _assert_refused(_send(wire.client(issued.plain_text), BOAT), 401, "expired_api_key", workspace)
 
@@ -107,7 +108,7 @@ class TestKey:
         _assert_refused(_send(api, BOAT), 403, "workspace_suspended", workspace)
 
     def test_without_the_scope(self, workspace: Workspace, model: Any) -> None:
-        issued = api_keys.issue(workspace, "jobs only", scopes=[Scope.JOBS])
+        issued = api_keys.issue(workspace, "jobs only", terms=Terms(scopes=(Scope.JOBS,)))
 
         response = _send(wire.client(issued.plain_text), BOAT)
 
@@ -345,6 +346,13 @@ class TestName:
 
         _assert_refused(response, 404, "prompt_template_not_found", workspace)
 
+    @pytest.mark.parametrize("field", ["model", "prompt_template"])
+    def test_that_is_a_key_is_not_repeated(self, api: Client, key: str, field: str) -> None:
+        response = _send(api, _with(field, json.dumps(f"my {key}")))
+
+        assert response.status_code == 404
+        assert key[22:] not in response.content.decode()
+
     def test_of_a_strangers_template(
         self, api: Client, workspace: Workspace, charlies_workspace: Workspace
     ) -> None:
@@ -464,7 +472,7 @@ class TestAddress:
             ("post", "jobs", "GET"),
             ("put", "jobs/x", "GET"),
             ("get", "jobs/x/cancel", "POST"),
-            ("delete", "images/x", "GET"),
+            ("put", "images/x", "DELETE"),
             ("post", "models", "GET"),
             ("patch", "balance", "GET"),
             ("post", "key", "GET"),

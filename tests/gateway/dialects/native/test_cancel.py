@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from accounts import api_keys, ids
 from accounts.ids import Prefix
+from accounts.key_terms import Terms
 from accounts.models import AuditEvent, Scope, Workspace
 from inference import jobs
 from inference.models import Job
@@ -14,7 +16,7 @@ from tests.gateway import wire
 
 
 def _cancel(api: Client, job: dict[str, Any]) -> Any:
-    return api.post(f"/api/v1/jobs/{job['id']}/cancel")
+    return wire.post(api, f"/api/v1/jobs/{job['id']}/cancel")
 
 
 class TestCancel:
@@ -59,12 +61,21 @@ class TestCancel:
         assert AuditEvent.objects.for_workspace(workspace).filter(action="job:canceled").count() == 1
         wire.assert_nothing_was_charged(workspace)
 
-    def test_needs_no_body_and_reads_none(self, api: Client) -> None:
+    def test_needs_no_body(self, api: Client) -> None:
         job = wire.generate(api)
 
-        response = api.post(f"/api/v1/jobs/{job['id']}/cancel", b"not json", content_type="text/plain")
+        response = api.post(f"/api/v1/jobs/{job['id']}/cancel", b"", content_type="text/plain")
 
         assert response.status_code == 200
+
+    @pytest.mark.parametrize("body, status", [(b'{"at": "noon"}', 422), (b"[]", 400), (b"not json", 400)])
+    def test_takes_no_body_that_says_something(self, api: Client, body: bytes, status: int) -> None:
+        job = wire.generate(api)
+
+        response = api.post(f"/api/v1/jobs/{job['id']}/cancel", body, content_type="application/json")
+
+        assert response.status_code == status
+        assert api.get(f"/api/v1/jobs/{job['id']}").json()["state"] == "queued"
 
 
 class TestWhoMayCancel:
@@ -90,7 +101,7 @@ class TestWhoMayCancel:
         assert _cancel(api, job).json()["state"] == "canceled"
 
     def test_not_a_key_without_the_scope(self, api: Client, workspace: Workspace) -> None:
-        issued = api_keys.issue(workspace, "images only", scopes=[Scope.IMAGES])
+        issued = api_keys.issue(workspace, "images only", terms=Terms(scopes=(Scope.IMAGES,)))
 
         response = _cancel(wire.client(issued.plain_text), wire.generate(api))
 

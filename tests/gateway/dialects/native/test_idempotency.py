@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts import clock
-from accounts.models import Workspace
+from accounts import api_keys, clock
+from accounts.key_terms import Terms
+from accounts.models import ApiKey, Membership, Scope, Workspace
 from billing import ledger
 from billing.models import Source
 from inference.models import IdempotencyRecord, Job
@@ -156,3 +157,87 @@ class TestKey:
     @pytest.mark.parametrize("text", ["k", "k" * 255, "0", "null", "a b", "a,b", "'; DROP TABLE job; --"])
     def test_may_be_any_other_text(self, api: Client, text: str) -> None:
         assert _post(api, text).status_code == 202
+
+
+class TestOtherThings:
+    """What is made without being a job is made once too."""
+
+    @pytest.fixture
+    def admin(self, workspace: Workspace, membership: Membership) -> Client:
+        terms = Terms(scopes=tuple(Scope))
+        return wire.client(api_keys.issue(workspace, "admin", membership=membership, terms=terms).plain_text)
+
+    def test_a_template_gets_one_version(self, api: Client, workspace: Workspace) -> None:
+        body = {"name": "poster", "body": "A poster of {{prompt}}."}
+        headers = {"Idempotency-Key": "once"}
+
+        versions = [
+            wire.post(api, "/api/v1/prompt-templates", headers, **body).json()["version"] for _ in range(2)
+        ]
+
+        assert versions == [1, 1]
+
+    def test_a_key_is_issued_once_and_its_text_shown_once(self, admin: Client, workspace: Workspace) -> None:
+        headers = {"Idempotency-Key": "once"}
+        before = ApiKey.objects.for_workspace(workspace).count()
+
+        first, second = (wire.post(admin, "/api/v1/keys", headers, name="ci").json() for _ in range(2))
+
+        assert ApiKey.objects.for_workspace(workspace).count() == before + 1
+        assert first["key"].startswith(first["prefix"])
+        assert (second["id"], second["key"]) == (first["id"], None)
+
+    def test_a_rotation_happens_once(self, admin: Client) -> None:
+        headers = {"Idempotency-Key": "once"}
+
+        first, second = (wire.post(admin, "/api/v1/key/rotate", headers).json() for _ in range(2))
+
+        assert (second["id"], second["key"]) == (first["id"], None)
+
+    def test_another_body_is_refused(self, admin: Client) -> None:
+        headers = {"Idempotency-Key": "once"}
+        wire.post(admin, "/api/v1/keys", headers, name="ci")
+
+        response = wire.post(admin, "/api/v1/keys", headers, name="another")
+
+        wire.assert_is_problem(response, 422, "idempotency_key_reused")
+
+    def test_what_failed_is_not_remembered(self, admin: Client) -> None:
+        headers = {"Idempotency-Key": "once"}
+        wire.assert_is_problem(
+            wire.post(admin, "/api/v1/keys", headers, name="ci", networks=["nowhere"]), 422, "invalid_request"
+        )
+
+        response = wire.post(admin, "/api/v1/keys", headers, name="ci")
+
+        assert response.status_code == 201
+
+
+class TestRetry:
+    def test_gets_the_first_job_although_the_credit_is_gone(self, api: Client, workspace: Workspace) -> None:
+        first = _post(api, "once", num_images=10)
+        for number in range(9):
+            _post(api, f"other {number}", num_images=10)
+        wire.assert_is_problem(_post(api, "new"), 402, "insufficient_credit")
+
+        again = _post(api, "once", num_images=10)
+
+        assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+
+    def test_of_another_member_gets_no_job_that_is_not_theirs(
+        self, api: Client, workspace: Workspace, bobs_membership: Membership
+    ) -> None:
+        _post(api, "shared")
+        bobs_key = api_keys.issue(workspace, "bob's", membership=bobs_membership).plain_text
+
+        response = _post(wire.client(bobs_key), "shared")
+
+        wire.assert_is_problem(response, 422, "idempotency_key_reused")
+
+    def test_of_a_key_whose_day_is_over_makes_a_new_job(self, api: Client) -> None:
+        first = _post(api, "once").json()["id"]
+        IdempotencyRecord.objects.across_workspaces().update(created_at=clock.now() - timedelta(hours=25))
+
+        second = _post(api, "once").json()["id"]
+
+        assert second != first

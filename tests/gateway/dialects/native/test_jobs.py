@@ -8,6 +8,7 @@ from django.test import Client
 
 from accounts import api_keys, ids
 from accounts.ids import Prefix
+from accounts.key_terms import Terms
 from accounts.models import Scope, Workspace
 from inference import progress
 from inference.models import Job
@@ -51,6 +52,15 @@ class TestGet:
         progress.forget(job_id)
         assert shown == {"step": 3, "steps": 4}
 
+    def test_tells_how_many_images_were_deleted(self, api: Client) -> None:
+        job = wire.finished(api, num_images=2)
+        first, second = (image["id"] for image in job["images"])
+        api.delete(f"/api/v1/images/{first}")
+
+        for shown in (api.get(f"{JOBS}/{job['id']}").json(), api.get(JOBS).json()["data"][0]):
+            assert [image["id"] for image in shown["images"]] == [second]
+            assert (job["deleted_images"], shown["deleted_images"]) == (0, 1)
+
     def test_has_no_progress_after_the_end(self, api: Client) -> None:
         assert wire.finished(api)["progress"] is None
 
@@ -76,7 +86,7 @@ class TestGet:
         wire.assert_is_problem(api.get(f"{JOBS}/{job_id}"), 404, "not_found")
 
     def test_needs_the_jobs_scope(self, workspace: Workspace, model: Any) -> None:
-        issued = api_keys.issue(workspace, "images only", scopes=[Scope.IMAGES])
+        issued = api_keys.issue(workspace, "images only", terms=Terms(scopes=(Scope.IMAGES,)))
 
         response = wire.client(issued.plain_text).get(JOBS)
 
@@ -178,8 +188,13 @@ class TestList:
         assert response.json()["errors"][0]["field"] == "limit"
 
     @pytest.mark.parametrize("after", ["x", "job_", "img_" + "0" * 26])
-    def test_finds_no_page_after_a_malformed_id(self, api: Client, after: str) -> None:
-        wire.assert_is_problem(api.get(JOBS, {"after": after}), 404, "not_found")
+    def test_refuses_a_malformed_id_to_go_on_after(self, api: Client, after: str) -> None:
+        response = api.get(JOBS, {"after": after})
+
+        wire.assert_is_problem(response, 422, "invalid_request")
+        assert response.json()["errors"] == [
+            {"field": "after", "message": "must be an id that begins with job_."}
+        ]
 
     def test_the_id_of_a_stranger_shows_nothing_of_theirs(self, api: Client, charlies_api: Client) -> None:
         job = wire.generate(api)

@@ -5,6 +5,7 @@ from typing import Any
 from django.test import Client
 
 from accounts import api_keys
+from accounts.key_terms import Terms
 from accounts.models import Scope, Workspace
 from billing.models import PriceUnit
 from inference.models import Job
@@ -64,7 +65,7 @@ class TestQuote:
         assert wire.post(charlies_api, QUOTE, prompt="a red boat").json()["total_credits"] == 10
 
     def test_needs_the_images_scope(self, workspace: Workspace, model: Any) -> None:
-        issued = api_keys.issue(workspace, "jobs only", scopes=[Scope.JOBS])
+        issued = api_keys.issue(workspace, "jobs only", terms=Terms(scopes=(Scope.JOBS,)))
 
         response = wire.post(wire.client(issued.plain_text), QUOTE, prompt="a red boat")
 

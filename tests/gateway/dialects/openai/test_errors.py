@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client, RequestFactory
 
-from accounts import api_keys, clock
+from accounts import api_keys, clock, key_text
+from accounts.key_terms import Terms
 from accounts.models import ApiKey, Entitlements, Scope, Workspace
 from gateway.api import context
 from gateway.api.error_codes import CODES
@@ -24,8 +25,12 @@ DRAWN = {
     "unknown_api_key": (401, 401, "authentication_error", "invalid_api_key"),
     "revoked_api_key": (401, 401, "authentication_error", "invalid_api_key"),
     "expired_api_key": (401, 401, "authentication_error", "invalid_api_key"),
+    "too_many_refused_keys": (429, 429, "requests", "rate_limit_exceeded"),
+    "too_many_calls": (429, 429, "requests", "too_many_calls"),
+    "rate_limited": (429, 429, "requests", "rate_limit_exceeded"),
     "workspace_suspended": (403, 403, "permission_error", "workspace_suspended"),
     "scope_missing": (403, 403, "permission_error", "scope_missing"),
+    "live_key_needed": (403, 403, "permission_error", "live_key_needed"),
     "role_forbids": (403, 403, "permission_error", "role_forbids"),
     "forbidden": (403, 403, "permission_error", "forbidden"),
     "malformed_json": (400, 400, INVALID, "malformed_json"),
@@ -57,10 +62,24 @@ DRAWN = {
     "content_gone": (500, 500, SERVER, "content_gone"),
     "canceled": (409, 409, INVALID, "canceled"),
     "internal_error": (500, 500, SERVER, "internal_error"),
+    "workspace_closing": (403, 403, "permission_error", "workspace_closing"),
+    "deletion_began": (409, 409, INVALID, "deletion_began"),
+    "network_forbidden": (403, 403, "permission_error", "network_forbidden"),
+    "key_forbids": (403, 403, "permission_error", "key_forbids"),
+    "broader_than_giver": (403, 403, "permission_error", "broader_than_giver"),
+    "key_of_another_member": (403, 403, "permission_error", "key_of_another_member"),
+    "key_not_rotatable": (409, 409, INVALID, "key_not_rotatable"),
+    "last_owner": (409, 409, INVALID, "last_owner"),
+    "too_many_quotas": (422, 422, INVALID, "too_many_quotas"),
+    "time_zone_change_pending": (409, 409, INVALID, "time_zone_change_pending"),
+    "report_too_large": (422, 422, INVALID, "report_too_large"),
+    "quota_exceeded": (429, 429, "insufficient_quota", "insufficient_quota"),
 }
 # Another try of the same request cannot help, or makes a second job beside the first.
 PERMANENT = [
+    "too_many_refused_keys",
     "insufficient_credit",
+    "quota_exceeded",
     "model_not_for_sale",
     "model_unavailable",
     "wait_timed_out",
@@ -153,7 +172,7 @@ class TestKey:
     def test_unknown(self, model: Any) -> None:
         body = f"atl_live_{'0' * 12}_{'0' * 32}"
 
-        response = _post(wire.client(body + api_keys.checksum(body)))
+        response = _post(wire.client(body + key_text.checksum(body)))
 
         error = wire.assert_is_openai_error(response, 401, "authentication_error", "invalid_api_key")
         assert error["message"].startswith("Incorrect API key provided")
@@ -164,12 +183,12 @@ class TestKey:
         assert "revoked" in _post(api).json()["error"]["message"]
 
     def test_expired(self, workspace: Workspace, model: Any) -> None:
-        issued = api_keys.issue(workspace, "old", expires_at=clock.now() - timedelta(seconds=1))
+        issued = api_keys.issue(workspace, "old", terms=Terms(expires_at=clock.now() - timedelta(seconds=1)))
 
         assert "expired" in _post(wire.client(issued.plain_text)).json()["error"]["message"]
 
     def test_without_the_scope(self, workspace: Workspace, model: Any) -> None:
-        issued = api_keys.issue(workspace, "jobs only", scopes=[Scope.JOBS])
+        issued = api_keys.issue(workspace, "jobs only", terms=Terms(scopes=(Scope.JOBS,)))
 
         response = _post(wire.client(issued.plain_text))
 
@@ -310,7 +329,7 @@ class TestJobWithoutPicture:
     def test_that_was_canceled_is_not_retried(self, api: Client) -> None:
         headers = {"Idempotency-Key": "once"}
         job_id = wire.post(api, wire.V1_GENERATIONS, headers, prompt="a boat").json()["error"]["job_id"]
-        api.post(f"/api/v1/jobs/{job_id}/cancel")
+        wire.post(api, f"/api/v1/jobs/{job_id}/cancel")
 
         response = wire.post(api, wire.V1_GENERATIONS, headers, prompt="a boat")
 
