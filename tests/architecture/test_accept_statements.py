@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import Workspace
-from inference import jobs
+from accounts.models import QuotaUnit, Subject, Window, Workspace
+from inference import jobs, quotas
 from inference.requests import Delivery
 from tests import factories
 
@@ -39,11 +39,21 @@ class TestAccepting:
 
         assert len(statements) <= MAX_STATEMENTS, "\n".join(statements)
 
+    def test_takes_few_with_quotas_of_every_kind(self, workspace: Workspace, model: Any) -> None:
+        for unit in QuotaUnit:
+            for window in Window:
+                quotas.set_limit(workspace.pk, Subject.WORKSPACE, "", unit, window, 1_000)
+        jobs.submit(factories.caller(workspace), factories.request(), Delivery())  # makes the counters
+
+        statements = _accepting_statements(workspace)
+
+        assert len(statements) <= MAX_STATEMENTS, "\n".join(statements)
+
     def test_touches_the_contended_rows_last(self, workspace: Workspace, model: Any) -> None:
         statements = _accepting_statements(workspace)
 
         tables = [sql.partition('"')[2].partition('"')[0] for sql in statements if sql.startswith("INSERT")]
         first_of_billing = next(n for n, sql in enumerate(statements) if '"billing_' in sql)
         assert tables[0] == "inference_idempotencyrecord"
-        assert [sql for sql in statements[first_of_billing:] if '"inference_' in sql] == []
+        assert [sql for sql in statements[first_of_billing:] if '"inference_' in sql] == []  # no quota is set
         assert [sql for sql in statements[first_of_billing:] if '"accounts_' in sql] == []

@@ -15,6 +15,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 
 from accounts import api_keys  # noqa: E402
+from accounts.models import Entitlements  # noqa: E402
 from billing import ledger  # noqa: E402
 from billing.models import Source  # noqa: E402
 from gateway import onboarding  # noqa: E402
@@ -25,6 +26,7 @@ from tests import factories  # noqa: E402
 def workspace_key(name: str, credits: int) -> str:
     workspace = onboarding.open_workspace(name, factories.user(f"{name}@example.com"))
     ledger.grant(workspace.pk, credits, Source.PACK, f"test:{name}", paid_minor_units=credits // 100)
+    Entitlements.objects.create(workspace=workspace, polls_per_minute=1_000_000)
     return api_keys.issue(workspace, name).plain_text
 
 
@@ -37,7 +39,15 @@ def main(port: int) -> None:
     runtime = Runtime("fake-server")
     runtime.start()
     print(json.dumps(keys), flush=True)
-    uvicorn.run("gateway.asgi:application", port=port, log_config=None, lifespan="off", http="h11", ws="none")
+    uvicorn.run(
+        "gateway.asgi:application",
+        port=port,
+        log_config=None,
+        lifespan="off",
+        http="h11",
+        ws="none",
+        proxy_headers=False,
+    )
     runtime.stop()
 
 
