@@ -55,7 +55,7 @@ def waiting(view_class: type[TenantView]) -> View:
         if not isinstance(answer, Accepted):
             return answer
         await jobs.wait(answer.job.pk, answer.wait_seconds)
-        return await threads.run(Pool.ACCEPT, _read_and_draw, request, answer)
+        return await threads.run(Pool.READ, _read_and_draw, request, answer)
 
     return threads.of_class(view, view_class)
 
