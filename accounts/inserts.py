@@ -16,14 +16,20 @@ from django.db.models.expressions import DatabaseDefault
 
 def insert(*rows: models.Model) -> None:
     """Insert rows of one model, all with the same columns set. Raises IntegrityError as `save` does."""
+    statement, values = composed(*rows)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+    for row in rows:
+        row._state.adding = False
+
+
+def composed(*rows: models.Model) -> tuple[str, list[Any]]:
+    """The statement that `insert` makes and its values, for whoever has more to say after it."""
     model = type(rows[0])
     names = tuple(field.name for field in model._meta.concrete_fields if _is_set(field, rows[0]))
     fields = [model._meta.get_field(name) for name in names]
     values = [_prepared(field, row) for row in rows for field in fields]
-    with connection.cursor() as cursor:
-        cursor.execute(_statement(connection.vendor, model, names, len(rows)), values)
-    for row in rows:
-        row._state.adding = False
+    return _statement(connection.vendor, model, names, len(rows)), values
 
 
 def _is_set(field: "models.Field[Any, Any]", row: models.Model) -> bool:

@@ -186,14 +186,16 @@ def set_limit(
     return quota
 
 
-def remove(workspace_id: uuid.UUID, quota_id: uuid.UUID, origin: Origin = audit.SYSTEM) -> None:
-    """Raises QuotaNotFound."""
+def remove(workspace_id: uuid.UUID, quota_id: uuid.UUID, origin: Origin = audit.SYSTEM) -> Limit:
+    """The limit that is no more; raises QuotaNotFound."""
     with tenancy.writing(workspace_id):
         quota = Quota.objects.for_workspace(workspace_id).filter(pk=quota_id).first()
         if quota is None:
             raise QuotaNotFound
+        removed = limit_of(quota)
         _record(audit.Event.QUOTA_REMOVED, quota, origin)
         quota.delete()
+    return removed
 
 
 def check(subject: Subject, subject_id: str, window: Window, limit: int, anchor_day: int) -> None:

@@ -394,8 +394,15 @@ def _with_credits_left(workspace_id: uuid.UUID, side: Side) -> QuerySet[Grant]:
 
 def _by_expiry(left: list[Grant], now: datetime) -> tuple[list[Grant], list[Grant]]:
     """Grants that can be spent, in burn order, and those that have expired."""
-    expired = [one for one in left if one.expires_at is not None and one.expires_at <= now]
-    return sorted((one for one in left if one not in expired), key=_burn_order), expired
+    spendable: list[Grant] = []
+    expired: list[Grant] = []
+    for one in left:
+        (expired if _is_expired(one, now) else spendable).append(one)
+    return sorted(spendable, key=_burn_order), expired
+
+
+def _is_expired(one: Grant, now: datetime) -> bool:
+    return one.expires_at is not None and one.expires_at <= now
 
 
 def _burn_order(candidate: Grant) -> tuple[int, bool, float, bool, uuid.UUID]:
@@ -445,7 +452,7 @@ def _settle_grants(operation: Operation, held: Operation, captured: int, now: da
         rest = line.amount_credits - part
         captured -= part
         operation.revenue_micros += _revenue(source, part)
-        is_expired = source.expires_at is not None and source.expires_at <= now
+        is_expired = _is_expired(source, now)
         source.held_credits -= line.amount_credits
         source.captured_credits += part
         if not is_expired:

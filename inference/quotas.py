@@ -21,7 +21,6 @@ from django.db.models import (
     BigIntegerField,
     Case,
     F,
-    Field,
     OuterRef,
     Q,
     QuerySet,
@@ -31,7 +30,7 @@ from django.db.models import (
     When,
 )
 
-from accounts import audit, ids, notices, quotas, tenancy
+from accounts import audit, ids, inserts, notices, quotas, tenancy
 from accounts.audit import Event, Origin
 from accounts.lookups import Lookup, Topic
 from accounts.models import ApiKey, QuotaUnit, Side, Subject, Window, Workspace
@@ -39,7 +38,7 @@ from accounts.notices import Notice
 from accounts.periods import Period, Schedule
 from accounts.quotas import Limit, QuotaState
 from accounts.roles import Action
-from billing import ledger
+from billing import days, ledger
 from billing.models import UsageRecord
 from inference import retention
 from inference.models import UNFINISHED, Job, QuotaUse
@@ -138,30 +137,19 @@ def _amount(job: Job, unit: str) -> int:
     return job.num_images if unit == QuotaUnit.IMAGES else job.num_images * job.credits_per_image
 
 
-NAMES = ("workspace", "side", "subject", "subject_id", "unit", "window", "period_start_at", "used")
-FIELDS: "list[Field[Any, Any]]" = [QuotaUse._meta.get_field(name) for name in NAMES]  # type: ignore[misc]
-_COLUMNS = ", ".join(f'"{field.column}"' for field in FIELDS)
-_KEY = ", ".join(f'"{field.column}"' for field in FIELDS[:-1])
 # Django cannot add to the present value when an insert meets a row; absolute values would be right under the balance's
 # lock only, and this is right in any case.
-ADD = (
-    f"INSERT INTO inference_quotause ({_COLUMNS}) VALUES {{rows}} ON CONFLICT ({_KEY}) "  # noqa: S608 - our own names
-    'DO UPDATE SET used = inference_quotause.used + EXCLUDED.used RETURNING subject, subject_id, unit, "window", used'
-)
+ADD = """ ON CONFLICT (workspace_id, side, subject, subject_id, unit, "window", period_start_at)
+    DO UPDATE SET used = inference_quotause.used + EXCLUDED.used RETURNING subject, subject_id, unit, "window", used"""
 
 
 def _add(job: Job, counters: Sequence[Counter]) -> dict[tuple[str, ...], int]:
     """Add the job to its counters in one statement; returns what each has now."""
-    values: list[Any] = []
-    for counter in counters:
-        added = _amount(job, counter.limit.unit)
-        row = (job.workspace_id, job.side, *counter.limit.counter, counter.period.start, added)
-        values += [
-            field.get_db_prep_save(value, connection) for field, value in zip(FIELDS, row, strict=True)
-        ]
-    place = f"({', '.join(['%s'] * len(FIELDS))})"
+    mine = {"workspace_id": job.workspace_id, "side": job.side}
+    rows = [QuotaUse(**mine, **one.row, used=_amount(job, one.limit.unit)) for one in counters]
+    statement, values = inserts.composed(*rows)
     with connection.cursor() as cursor:
-        cursor.execute(ADD.format(rows=", ".join([place] * len(counters))), values)
+        cursor.execute(statement + ADD, values)
         return {tuple(row[:-1]): row[-1] for row in cursor.fetchall()}
 
 
@@ -271,10 +259,7 @@ def remove(workspace_id: uuid.UUID, quota_id: uuid.UUID, origin: Origin = audit.
     """Raises QuotaNotFound."""
     with tenancy.writing(workspace_id):
         ledger.limits_changed(workspace_id)
-        removed = [limit for limit in quotas.read(workspace_id) if limit.id == quota_id]
-        quotas.remove(workspace_id, quota_id, origin)
-        for limit in removed:
-            _forget_counters(workspace_id, limit)
+        _forget_counters(workspace_id, quotas.remove(workspace_id, quota_id, origin))
 
 
 def _forget_counters(workspace_id: uuid.UUID, limit: Limit) -> None:
@@ -296,7 +281,7 @@ def delete_old(now: datetime) -> int:
 def states(workspace_id: uuid.UUID, side: Side, limits: Iterable[Limit], now: datetime) -> list[QuotaState]:
     """How much of each limit is used. A limit for each of a kind is shown without use."""
     # Not from `in_force`: whoever has just changed a limit asks before the change is committed.
-    schedule = Schedule.of(Workspace.objects.get(pk=workspace_id))
+    schedule = days.schedule_of(workspace_id)
     counters = [Counter(limit, limit.period(schedule, now)) for limit in limits]
     rows = QuotaUse.objects.for_workspace(workspace_id).filter(side=side)
     rows = rows.filter(period_start_at__in={one.period.start for one in counters})
